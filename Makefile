@@ -1,0 +1,37 @@
+# Everything here starts from Python 3.11 or newer and make: `make build` and `make test` set up the rest.
+PYTHON ?= python3
+# Which build of torch to take: empty for the registry's standard one (CPU and CUDA),
+# or what uv knows, such as `make build TORCH_BACKEND=cpu` for CPU-only wheels.
+TORCH_BACKEND ?=
+
+VENV := .venv
+BIN  := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PY   := $(BIN)/python
+UV   := $(PY) -m uv
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(READY)  ## create .venv and install the locked requirements
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -c 'import uv' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+ifeq ($(TORCH_BACKEND),cpu)
+	@echo 'Installing the locked requirements (CPU-only torch) into $(VENV)'
+	@grep -vE '^(nvidia-|cuda-|triton)' requirements.txt | $(UV) pip sync --quiet --python $(PY) --torch-backend cpu -
+else
+	@echo 'Installing the locked requirements into $(VENV)'
+	@$(UV) pip sync --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) requirements.txt
+endif
+	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .
+	@touch $(READY)
+
+lock:  ## compile requirements.txt from pyproject.toml, for every Python and platform
+	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-emit-index-url \
+	  --custom-compile-command 'make lock' pyproject.toml --output-file requirements.txt

@@ -1,0 +1,1 @@
+"""The code behind the book: residual networks from pixels to security logs."""
