@@ -1,11 +1,12 @@
 """Train a residual network on CIFAR-10: `python -m nbsrc.cifar10 --model resnet18 --epochs 30 --data DIR`.
 
 DIR holds either torchvision's CIFAR-10 (downloaded into it if there is nothing yet) or `train.parquet` and
-`test.parquet` with the columns `image` (encoded image bytes, or a struct with such `bytes`) and `label` (int).
+`test.parquet` with the columns `image` (an encoded image, or a struct with its `bytes`) and `label` (int).
 
 A run writes three files, each replaced as a whole after every epoch, so that they are never half-written:
-`checkpoint.safetensors` (weights under `model.`, SGD's momentum under `momentum.`, and all that follows as metadata),
-`log.csv` (one row per epoch) and `run.json` (what was run, when, on what, with which versions and data).
+`checkpoint.safetensors` (weights under `model.`, SGD's momentum under `momentum.`, and all that follows as
+metadata), `log.csv` (one row per epoch) and `run.json` (what was run, when, on what, with which versions and
+data).
 """
 
 import argparse
@@ -51,12 +52,12 @@ Split = tuple[Tensor, Tensor]
 
 
 def load_cifar10(data: Path | str) -> tuple[Split, Split]:
-    """CIFAR-10 from the folder `data` (see the module's docstring): (train images, labels), (test images, labels).
+    """CIFAR-10 from the folder `data` (see the top of the module), as (train_x, train_y), (test_x, test_y).
 
-    Shape: images (n, 3, 32, 32), uint8; labels (n,), int64, 0 to 9. 50,000 and 10,000 of them in the whole set.
+    Shape: images (n, 3, 32, 32), uint8; labels (n,), int64, 0 to 9. The whole set has 50,000 and 10,000.
 
-    Raises FileNotFoundError if the folder, or one of the two Parquet files, is missing; ValueError, naming file and
-    row (from 0), if an image or a label is damaged; OSError if CIFAR-10 can't be downloaded.
+    Raises FileNotFoundError if the folder, or one of the two Parquet files, is missing; ValueError, naming
+    file and row (from 0), if an image or a label is damaged; OSError if CIFAR-10 can't be downloaded.
     """
     folder = Path(data)
     if not folder.is_dir():
@@ -73,13 +74,17 @@ def _torchvision_split(folder: Path, *, train: bool) -> Split:
     except OSError as error:
         raise OSError(f"CIFAR-10 could not be downloaded into {folder}: {error}") from error
     except RuntimeError as error:  # torchvision compares checksums before it opens a file
-        raise ValueError(f"{folder / 'cifar-10-batches-py'} is damaged: remove it to download it again") from error
+        raise ValueError(
+            f"{folder / 'cifar-10-batches-py'} is damaged: remove it to download it again"
+        ) from error
     return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(dataset.targets)
 
 
 def _read_parquet(path: Path) -> Split:
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}: a folder with one of train.parquet and test.parquet needs both")
+        raise FileNotFoundError(
+            f"no file {path}: a folder with one of train.parquet and test.parquet needs both"
+        )
     try:
         table = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
@@ -90,7 +95,9 @@ def _read_parquet(path: Path) -> Split:
     if isinstance(encoded.dtype, pl.Struct) and "bytes" in encoded.struct.fields:
         encoded = encoded.struct.field("bytes")
     if encoded.dtype != pl.Binary or not labels.dtype.is_integer():
-        raise ValueError(f"{path}: image must be bytes and label int, however: {encoded.dtype}, {labels.dtype}")
+        raise ValueError(
+            f"{path}: image must be bytes and label int, however: {encoded.dtype}, {labels.dtype}"
+        )
     if table.is_empty():
         raise ValueError(f"{path} has no rows")
     wrong = (~labels.is_between(0, 9)).fill_null(True).arg_true()
@@ -102,15 +109,19 @@ def _read_parquet(path: Path) -> Split:
             pixels = torch.frombuffer(bytearray(image or b""), dtype=torch.uint8)
             decoded = torchvision.io.decode_image(pixels, mode=torchvision.io.ImageReadMode.RGB)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{path}, row {row}: the image is damaged, {len(image or b'')} bytes long") from error
+            raise ValueError(
+                f"{path}, row {row}: the image is damaged, {len(image or b'')} bytes long"
+            ) from error
         if decoded.shape != images.shape[1:]:
-            raise ValueError(f"{path}, row {row}: the image must be (3, 32, 32), however: {tuple(decoded.shape)}")
+            raise ValueError(
+                f"{path}, row {row}: the image must be (3, 32, 32), however: {tuple(decoded.shape)}"
+            )
         images[row] = decoded
     return images, labels.cast(pl.Int64).to_torch()
 
 
 def _describe(data: Path, splits: tuple[Split, Split]) -> str:
-    """Which images these are: where they come from, how they were stored, and a checksum of pixels and labels."""
+    """Which images these are: their source, how they were stored, a checksum of pixels and labels."""
     source = "torchvision's CIFAR-10"
     if (data / "train.parquet").exists():
         first = pl.scan_parquet(data / "train.parquet").select("image").head(1).collect().item()
@@ -119,15 +130,15 @@ def _describe(data: Path, splits: tuple[Split, Split]) -> str:
         source = f"Parquet files of {'JPEG images, a lossy copy' if lossy else 'losslessly stored images'}"
     checksum = hashlib.sha256()
     for tensor in (tensor for split in splits for tensor in split):
-        checksum.update(memoryview(tensor.numpy()))
+        checksum.update(tensor.numpy().data)
     (train, _), (test, _) = splits
     return f"{source}; {len(train)} and {len(test)} images; sha256 {checksum.hexdigest()[:16]}"
 
 
 def normalize(images: Tensor) -> Tensor:
-    """(n, 3, 32, 32) uint8 -> float32, each channel with mean 0 and standard deviation 1 over CIFAR-10's train split.
+    """(n, 3, 32, 32) uint8 -> float32, each channel of mean 0 and deviation 1 over CIFAR-10's train split.
 
-    NOTE[DIFF]: He et al. 2016 subtract the mean image, pixel by pixel, and don't divide; this is the common form.
+    NOTE[DIFF]: He et al. 2016 subtract the mean image, pixel by pixel, and don't divide.
     """
     mean = torch.tensor([0.4914, 0.4822, 0.4465], device=images.device).view(3, 1, 1)
     std = torch.tensor([0.2470, 0.2435, 0.2616], device=images.device).view(3, 1, 1)
@@ -135,9 +146,9 @@ def normalize(images: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift each image by up to `padding` pixels, zeros coming in, and mirror half of them (He et al. 2016, 4.2).
+    """Shift each image by up to `padding` pixels, zeros coming in; mirror half of them (He et al. 2016, 4.2).
 
-    Shape: (n, channels, height, width) -> the same. Every image draws its own shift and flip from the generator.
+    Shape: (n, channels, height, width) -> the same. Each image has its own draw from the generator.
     """
     n, channels, height, width = images.shape
     device = images.device
@@ -148,14 +159,16 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
     columns = left + torch.where(mirrored, columns.flip(0), columns)
     padded = F.pad(images, (padding,) * 4)
     image, channel = torch.arange(n, device=device), torch.arange(channels, device=device)
-    return padded[image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]]
+    return padded[
+        image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]
+    ]
 
 
 # ---- Models and recipes
 
 
 class Recipe(NamedTuple):
-    """How a net is trained, where the two recipes differ; both take SGD, 0.1, momentum 0.9, batches of 128."""
+    """How a net is trained, as far as the two recipes differ."""
 
     epochs: int
     schedule: Callable[[float], float]
@@ -170,17 +183,20 @@ def paper_drops(fraction: float) -> float:
 
 
 def paper_drops_after_warmup(fraction: float) -> float:
-    """He et al. 2016, 4.2, for 110 layers: a tenth of the rate until the net starts to learn, about 400 steps."""
+    """He et al. 2016, 4.2, for 110 layers: a tenth of the rate until the net learns, about 400 steps.
+
+    NOTE[DIFF]: the paper waits for a training error below 80%, and found that this took about 400 of 64k steps.
+    """
     return 0.1 if fraction < 400 / 64_000 else paper_drops(fraction)
 
 
-LR, MOMENTUM, BATCH_SIZE = 0.1, 0.9, 128
+LR, MOMENTUM, BATCH_SIZE = 0.1, 0.9, 128  # of both
 
-# He et al. 2016, 4.2: 64k steps of 128 images are 164 epochs. Trained on the whole train split, as for their Table 6.
+# He et al. 2016, 4.2: 64k steps of 128 images are 164 epochs.
 PAPER = Recipe(164, paper_drops, 1e-4, nesterov=False, label_smoothing=0.0)
 # What short ResNet-18 runs on CIFAR-10 commonly use: weight decay 5e-4 and Nesterov momentum (Zagoruyko and
-# Komodakis 2016, arXiv:1605.07146, 3), one cycle of the rate (Smith and Topin 2018, arXiv:1708.07120), and label
-# smoothing (Szegedy et al. 2016, arXiv:1512.00567, 7), with the paper's crops and flips.
+# Komodakis 2016, arXiv:1605.07146, 3), one cycle of the rate (Smith and Topin 2018, arXiv:1708.07120), and
+# label smoothing (Szegedy et al. 2016, arXiv:1512.00567, 7), with the paper's crops and flips.
 SHORT = Recipe(30, one_cycle, 5e-4, nesterov=True, label_smoothing=0.1)
 
 _DEPTHS = (20, 32, 44, 56, 110)
@@ -206,7 +222,7 @@ def recipe(model: str) -> Recipe:
 
 
 class Run(NamedTuple):
-    """What a run folder tells beside the tensors. All its files are written from this; the checkpoint gives it back."""
+    """What a run is, beside its tensors: written to all of its files, read back from the checkpoint."""
 
     settings: dict[str, Any]  # what must be equal for a run to be resumed
     sessions: list[dict[str, Any]]  # one for every time the command was started
@@ -258,14 +274,19 @@ def _load(out: Path) -> tuple[Run, dict[str, Tensor]]:
 
 
 def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    weights = {
+        name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
+    }
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"the checkpoint's tensors don't fit the model: {str(error).splitlines()[-1].strip()}") from error
+        raise ValueError(
+            f"the checkpoint's tensors don't fit the model: {str(error).splitlines()[-1].strip()}"
+        ) from error
     for name, parameter in model.named_parameters():
         if (momentum := tensors.get(f"momentum.{name}")) is not None:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter).copy_(momentum).detach()
+            buffer = torch.empty_like(parameter, requires_grad=False)
+            optimizer.state[parameter]["momentum_buffer"] = buffer.copy_(momentum)
 
 
 def _session(command: str, device: torch.device, first_epoch: int) -> dict[str, Any]:
@@ -294,11 +315,27 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Train a residual network on CIFAR-10, on CUDA where there is a device, else on the CPU.",
     )
     add = parser.add_argument
-    add("--model", default="resnet18", metavar="NAME", help=f"one of {', '.join(MODELS)} (default: %(default)s)")
-    add("--epochs", type=int, metavar="N", help="default: 30; for the nets of the paper's CIFAR-10 study 164, as there")
+    add(
+        "--model",
+        default="resnet18",
+        metavar="NAME",
+        help=f"one of {', '.join(MODELS)} (default: %(default)s)",
+    )
+    add(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="default: 30; for the nets of the paper's CIFAR-10 study 164, as there",
+    )
     add("--data", type=Path, required=True, metavar="DIR", help="where CIFAR-10 is, or is downloaded to")
     add("--out", type=Path, metavar="DIR", help="where the run is written (default: runs/cifar10-NAME)")
-    add("--seed", type=int, default=0, metavar="N", help="of the weights, the order and the crops (default: 0)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the weights, the order and the crops (default: 0)",
+    )
     add("--resume", action="store_true", help="go on with the run in --out, after its last finished epoch")
     args = parser.parse_args(argv)
     args.out = args.out or Path("runs") / f"cifar10-{args.model}"
@@ -308,79 +345,90 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _check(args: argparse.Namespace) -> None:
     if args.model not in MODELS:
         nearest = difflib.get_close_matches(args.model, MODELS, n=3, cutoff=0)
-        raise ValueError(f"no model {args.model!r}; the nearest names: {', '.join(nearest)} (--help lists all)")
+        raise ValueError(
+            f"no model {args.model!r}; the nearest names: {', '.join(nearest)} (--help lists all)"
+        )
     if (args.epochs is not None and args.epochs < 1) or args.seed < 0:
-        raise ValueError(f"--epochs must be at least 1 and --seed at least 0, however: {args.epochs}, {args.seed}")
+        raise ValueError(
+            f"--epochs must be at least 1 and --seed at least 0, however: {args.epochs}, {args.seed}"
+        )
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"--out {args.out} is a file: choose another")
     if not args.resume and args.out.is_dir() and any(args.out.iterdir()):
-        raise ValueError(f"{args.out} is not empty: add --resume to go on with its run, or choose another --out")
+        raise ValueError(
+            f"{args.out} is not empty: add --resume to go on with its run, or choose another --out"
+        )
+
+
+def _train(args: argparse.Namespace, command: str) -> None:
+    run, tensors = _load(args.out) if args.resume else (None, {})
+    splits = load_cifar10(args.data)
+    how = recipe(args.model)
+    settings = {
+        "model": args.model,
+        "epochs": args.epochs or how.epochs,
+        "seed": args.seed,
+        "data": _describe(args.data, splits),
+    }
+    run = run or Run(settings, [], [])
+    for name, value in settings.items():
+        if run.settings.get(name) != value:
+            raise ValueError(
+                f"the run in {args.out} has {name} {run.settings.get(name)!r}, not {value!r}: "
+                "repeat its command with --resume, or choose another --out"
+            )
+    done = len(run.rows)
+    if done >= settings["epochs"]:
+        print(f"The run in {args.out} is finished: it has all of its {done} epochs.")
+        return
+
+    device = default_device()
+    torch.manual_seed(args.seed)
+    model = MODELS[args.model]().to(device)
+    optimizer = sgd(model, lr=LR, momentum=MOMENTUM, weight_decay=how.weight_decay, nesterov=how.nesterov)
+    if args.resume:
+        _restore(tensors, model, optimizer)
+    run.sessions.append(_session(command, device, done + 1))
+    args.out.mkdir(parents=True, exist_ok=True)
+    _save(args.out, run, model, optimizer)
+
+    (train_images, train_labels), (test_images, test_labels) = splits
+    epochs = train_epochs(
+        model, optimizer, normalize(train_images.to(device)), train_labels,
+        epochs=settings["epochs"], batch_size=BATCH_SIZE, lr=LR, schedule=how.schedule, seed=args.seed,
+        device=device, validation=(normalize(test_images.to(device)), test_labels), augment=crop_and_flip,
+        label_smoothing=how.label_smoothing, start_epoch=done,
+    )  # fmt: skip
+    started = time.perf_counter()
+    for measured in epochs:
+        row = {name.replace("validation", "test"): value for name, value in measured.items()}
+        row["seconds"] = round(time.perf_counter() - started, 2)
+        started = time.perf_counter()
+        run.rows.append(row)
+        _save(args.out, run, model, optimizer)
+        tqdm.write(
+            f"epoch {row['epoch']}/{settings['epochs']}: train loss {row['train_loss']:.4f}, "
+            f"test loss {row['test_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}"
+        )
+    print(f"Wrote checkpoint.safetensors, log.csv and run.json into {args.out}.")
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
     args = _arguments(argv)
     command = shlex.join(["python", "-m", "nbsrc.cifar10", *(sys.argv[1:] if argv is None else argv)])
-    saved = args.resume  # whether there is something to go on with
     try:
         _check(args)
-        run, tensors = _load(args.out) if args.resume else (None, {})
-        splits = load_cifar10(args.data)
-        how = recipe(args.model)
-        settings = {
-            "model": args.model,
-            "epochs": args.epochs or how.epochs,
-            "seed": args.seed,
-            "data": _describe(args.data, splits),
-        }
-        run = run or Run(settings, [], [])
-        for name, value in settings.items():
-            if run.settings[name] != value:
-                raise ValueError(
-                    f"the run in {args.out} has {name} {run.settings[name]!r}, not {value!r}: "
-                    "repeat its command with --resume, or choose another --out"
-                )
-        device = default_device()
-        torch.manual_seed(args.seed)
-        model = MODELS[args.model]().to(device)
-        optimizer = sgd(model, lr=LR, momentum=MOMENTUM, weight_decay=how.weight_decay, nesterov=how.nesterov)
-        if args.resume:
-            _restore(tensors, model, optimizer)
-        first_epoch = len(run.rows) + 1
-        if first_epoch > settings["epochs"]:
-            print(f"The run in {args.out} is finished: {settings['epochs']} epochs.")
-            return 0
-        run.sessions.append(_session(command, device, first_epoch))
-        args.out.mkdir(parents=True, exist_ok=True)
-        _save(args.out, run, model, optimizer)
-        saved = True
-        (train_images, train_labels), (test_images, test_labels) = splits
-        epochs = train_epochs(
-            model, optimizer, normalize(train_images.to(device)), train_labels,
-            epochs=settings["epochs"], batch_size=BATCH_SIZE, lr=LR, schedule=how.schedule, seed=args.seed,
-            device=device, validation=(normalize(test_images.to(device)), test_labels), augment=crop_and_flip,
-            label_smoothing=how.label_smoothing, start_epoch=len(run.rows),
-        )  # fmt: skip
-        started = time.perf_counter()
-        for row in epochs:
-            now = time.perf_counter()
-            row = {name.replace("validation", "test"): value for name, value in row.items()}
-            run.rows.append(row | {"seconds": round(now - started, 2)})
-            started = now
-            _save(args.out, run, model, optimizer)
-            tqdm.write(
-                f"epoch {row['epoch']}/{settings['epochs']}: train loss {row['train_loss']:.4f}, "
-                f"test loss {row['test_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}"
-            )
-        print(f"Wrote {args.out}/checkpoint.safetensors, log.csv and run.json.")
-        return 0
+        _train(args, command)
     except (OSError, ValueError) as error:
         print(f"nbsrc.cifar10: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = command if args.resume else f"{command} --resume"
-        print(f"Interrupted. Go on with: {again}" if saved else "Interrupted: nothing written.", file=sys.stderr)
+        begun = (args.out / "checkpoint.safetensors").exists()
+        print(f"Interrupted. {f'Go on with: {again}' if begun else 'Nothing written.'}", file=sys.stderr)
         return 130
+    return 0
 
 
 if __name__ == "__main__":
