@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import PIL
 import polars as pl
 import safetensors
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-import torchvision  # type: ignore[import-untyped]
 from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -70,9 +70,12 @@ def load_cifar10(data: Path | str) -> tuple[Split, Split]:
 
 
 def _torchvision_split(folder: Path, *, train: bool) -> Split:
+    # Not at the top: torchvision takes seconds to import, which a typo or Parquet files should not wait for.
+    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+
     there = (folder / "cifar-10-batches-py").exists()
     try:
-        dataset = torchvision.datasets.CIFAR10(str(folder), train=train, download=not there)
+        dataset = CIFAR10(str(folder), train=train, download=not there)
     except OSError as error:
         raise OSError(f"CIFAR-10 could not be downloaded into {folder}: {error}") from error
     except RuntimeError as error:  # torchvision compares checksums before it opens a file
@@ -302,7 +305,7 @@ def _session(command: str, device: torch.device, first_epoch: int) -> dict[str, 
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
+            "pillow": PIL.__version__,
         },
     }
 
