@@ -48,6 +48,9 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     svg = re.sub(r' (width|height)="([\d.]+)"', lambda m: f' {m[1]}="{float(m[2]):.0f}"', svg, count=2)
     svg = re.sub(r' style="[^"]*"', "", svg, count=1)  # the colours, which book.css sets
     svg = re.sub(r'(id="|url\(#)(arrowhead|[\w-]*arrow)', rf"\1{name}-\2", svg)
+    # Arrowheads of one size, whatever the width of their line
+    size = 'viewBox="0 0 8 5" markerWidth="11" markerHeight="7" markerUnits="userSpaceOnUse"'
+    svg = svg.replace('markerWidth="8" markerHeight="5"', size)
     svg = re.sub(r' data-[\w-]+="[^"]*"', "", svg)
 
     def readable(node: re.Match) -> str:  # text on a fill that does not follow the theme

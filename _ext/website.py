@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from docutils import nodes
 from fontTools import subset
 from fontTools.ttLib import TTFont
 
@@ -48,6 +49,14 @@ def use_repository(app, config) -> None:
     options["navbar_persistent"] = []  # search stands in the sidebar
     config.ogp_site_url = config.html_baseurl
     config.notfound_urls_prefix = urlsplit(config.html_baseurl).path.rstrip("/") + "/"
+
+
+def describe(app, doctree: nodes.document) -> None:
+    """A page's front matter may hold its ``description``, for search engines and link previews."""
+    metadata = app.env.metadata[app.env.docname]
+    if "description" in metadata:
+        doctree.insert(0, nodes.meta(name="description", content=metadata["description"]))
+        metadata["og:description"] = metadata["description"]
 
 
 def add_buttons(app, pagename: str, templatename: str, context: dict, doctree) -> None:
@@ -127,6 +136,7 @@ def setup(app) -> dict:
     if app.config.html_baseurl:
         app.setup_extension("sphinx_sitemap")
     app.connect("config-inited", use_repository)
+    app.connect("doctree-read", describe)
     app.connect("html-page-context", add_buttons, priority=600)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
