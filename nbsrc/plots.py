@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
@@ -108,9 +109,9 @@ def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> 
     ax.fill_between(spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0)
 
 
-def plot_degradation(table: pl.DataFrame) -> None:
+def plot_degradation(table: pl.DataFrame) -> Figure:
     """Training and test error against depth, from `nbsrc.degradation.depth_experiment`."""
-    _, axes = plt.subplots(1, 2, sharey=True)
+    figure, axes = plt.subplots(1, 2, sharey=True)
     for ax, part in zip(axes, ("train", "test")):
         for kind in ("plain", "residual"):
             mean_and_range(ax, table.filter(kind=kind), "depth", f"{part}_error", kind)
@@ -119,6 +120,7 @@ def plot_degradation(table: pl.DataFrame) -> None:
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("error (share of images)")
     axes[0].legend()
+    return figure
 
 
 def plot_gradient_flow(table: pl.DataFrame) -> None:
