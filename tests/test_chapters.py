@@ -12,7 +12,7 @@ from small_cifar10 import write_split
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [ROOT / f"{entry['file']}.md" for entry in TOC["chapters"]]
+PAGES = [ROOT / f"{name}.md" for name in [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]]
 CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
 
 
