@@ -77,11 +77,11 @@ _SURNAMES = (
     "Kowalski", "Lopez", "Meyer", "Novak", "Okafor", "Patel", "Quinn", "Rossi", "Schmidt", "Turner",
     "Ueda", "Vogel", "Walker", "Xu", "Young", "Zielinski", "Brandt", "Costa", "Dubois", "Engel",
 )
-_OSES = (  # name, type_id, type, version, build, edition, kernel-ish cpe
-    ("Windows 11", 100, "Windows", "10.0.22631", "22631.3296", "Enterprise"),
-    ("macOS", 300, "macOS", "14.4.1", "23E224", "Standard"),
-    ("Ubuntu", 200, "Linux", "22.04.4", "5.15.0-101", "Server"),
-    ("Windows Server 2022", 100, "Windows", "10.0.20348", "20348.2402", "Datacenter"),
+_OSES = (  # name, type_id, type, version, build, edition
+    ("Windows", 100, "Windows", "10.0.22631", "22631.3296", "Enterprise"),
+    ("macOS", 300, "macOS", "14.4.12309", "23E22.4101", "Standard"),
+    ("Ubuntu", 200, "Linux", "22.04.4015", "50150.0101", "Longterm"),
+    ("Windows", 100, "Windows", "10.0.20348", "20348.2402", "Datacenter"),
 )
 # Internal services: name, calls per hour relative to the others, typical latency in ms, typical response in bytes.
 _SERVICES = (("checkout", 9, 60, 1800), ("catalog", 14, 25, 9000), ("search", 12, 45, 14000), ("accounts", 8, 30, 1200),
@@ -96,7 +96,7 @@ _SITES = (("mail", "mail", 22, 3000, 25000), ("chat", "chat", 20, 1200, 6000), (
           ("jobs", "jobs", 2, 1200, 40000), ("telemetry", "updates", 8, 1400, 900), ("packages", "updates", 5, 800, 400000))
 _TAIL_WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "iris", "juniper", "kelp",
                "lumen", "maple", "north", "olive", "pearl")
-SERVICE_ACCOUNTS = ("svc-backup", "svc-deploy", "svc-etl", "svc-monitor", "svc-report", "svc-scan")
+SERVICE_ACCOUNTS = ("svc.backup", "svc.deploy", "svc.etl", "svc.monitor", "svc.report", "svc.scan")
 
 
 @dataclass(slots=True, eq=False)
@@ -200,7 +200,8 @@ class Company:
                                  tuple(f"/{name}/v{rng.randint(1, 3)}/{part}" for part in
                                        ("items", "status", "orders", "query", "export", "sessions")))
                          for (name, weight, latency, size), host in zip(_SERVICES, apps, strict=True)]
-        self.sites = [self._site(f"{name}.{rng.choice(_TAIL_WORDS)}.example", *rest) for name, *rest in _SITES]
+        self.sites = [self._site(f"{name}.{rng.choice(_TAIL_WORDS)}.example", category, weight, up, down)
+                      for name, category, weight, up, down in _SITES]
         # The long tail: visited rarely, each by somebody, and small. Beacons and drop zones live here too.
         self.tail = [self._site(f"{rng.choice(('api', 'cdn', 'app', 'data', 'sync'))}.{word}{i}.example",
                                 "other", 1 / (i + 4), rng.lognormvariate(7.2, 0.8), rng.lognormvariate(8.5, 1.2))
@@ -235,7 +236,7 @@ class Company:
         return self._person(f"{given}.{surname}{suffix}".lower(), f"{given} {surname}", role, place, host, i)
 
     def _account(self, i: int, name: str) -> User:
-        kind = {"svc-backup": "backup", "svc-deploy": "build", "svc-scan": "batch"}.get(name, "batch")
+        kind = {"svc.backup": "backup", "svc.deploy": "build", "svc.scan": "batch"}.get(name, "batch")
         host = next(h for h in self.servers if h.name.startswith(kind))
         return self._person(name, f"Service {name[4:].title()}", "service", PLACES[0], host, 90_000 + i)
 
@@ -257,7 +258,8 @@ class Company:
         place = rng.choice(PLACES)
         stems = rng.sample(("sync", "items", "upload", "feed", "messages", "assets", "login", "search"), 4)
         return Site(domain, category, weight, up, down, rng.choice(self.pools[place.city, "hosting"]),
-                    tuple(f"/{stem}/{rng.choice(('v1', 'v2', 'main', 'web'))}" for stem in stems))
+                    tuple(f"/{stem}/{rng.choice(('v1', 'v2', 'v3'))}/{rng.choice(('items', 'batch', 'content'))}"
+                          for stem in stems))
 
     def abroad(self, rng: Random, *, away_from: Place) -> Source:
         """Draw an address in another country, as a traveller (or somebody who pretends to be one) would have."""

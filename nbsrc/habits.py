@@ -21,15 +21,15 @@ OPERATIONS = (
     ("ListObjects", "storage", "bucket", (8, 5, 14, 10, 10, 10, 10, 10, 12)),
     ("PutObject", "storage", "bucket", (8, 4, 12, 5, 6, 5, 5, 4, 12)),
     ("DeleteObject", "storage", "bucket", (2, 2, 3, 1, 1, 1, 1, 0.5, 3)),
-    ("DescribeInstances", "compute", "instance", (10, 14, 3, 1, 1, 4, 0.5, 0.5, 12)),
-    ("RunInstances", "compute", "instance", (2, 4, 0.5, 0.1, 0.1, 0.2, 0.1, 0.1, 2)),
-    ("ModifyInstance", "compute", "instance", (1.5, 4, 0.3, 0.1, 0.1, 0.2, 0.1, 0.1, 1)),
+    ("ListInstances", "compute", "machine", (10, 14, 3, 1, 1, 4, 0.5, 0.5, 12)),
+    ("RunInstances", "compute", "machine", (2, 4, 0.5, 0.1, 0.1, 0.2, 0.1, 0.1, 2)),
+    ("ModifyInstanceType", "compute", "machine", (1.5, 4, 0.3, 0.1, 0.1, 0.2, 0.1, 0.1, 1)),
     ("StartQuery", "warehouse", "table", (3, 1, 25, 4, 6, 2, 1, 2, 8)),
     ("GetQueryResults", "warehouse", "table", (3, 1, 20, 6, 8, 2, 1, 3, 6)),
-    ("UpdateService", "containers", "service", (4, 5, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 3)),
+    ("UpdateServiceSize", "containers", "service", (4, 5, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 3)),
     ("DescribeService", "containers", "service", (7, 7, 1, 0.2, 0.2, 1, 0.1, 0.1, 6)),
     ("GetSecretValue", "secrets", "secret", (3, 4, 2, 0.4, 0.4, 0.4, 0.3, 0.2, 6)),
-    ("GetCallerIdentity", "identity", "account", (5, 5, 3, 2, 2, 2, 2, 2, 3)),
+    ("GetIdentity", "identity", "account", (5, 5, 3, 2, 2, 2, 2, 2, 3)),
     ("ListUsers", "identity", "account", (0.6, 5, 0.4, 0.4, 0.4, 1.0, 3, 0.3, 0.6)),
     ("ListRoles", "identity", "role", (0.8, 4, 0.4, 0.3, 0.3, 0.5, 0.5, 0.3, 0.6)),
     ("AssumeRole", "identity", "role", (3, 5, 2, 0.5, 0.5, 0.6, 0.4, 0.4, 5)),
@@ -39,7 +39,7 @@ OPERATIONS = (
 )
 _WEIGHTS = {role: [row[3][i] for row in OPERATIONS] for i, role in enumerate(_ROLES)}
 _RESOURCES = {"bucket": ("reports", "exports", "assets", "invoices", "raw", "models"),
-              "instance": ("web", "app", "db", "batch"), "table": ("orders", "events", "users", "ledger"),
+              "machine": ("web", "app", "db", "batch"), "table": ("orders", "events", "users", "ledger"),
               "service": ("checkout", "catalog", "search", "billing"), "secret": ("db", "api", "mail", "payroll"),
               "account": ("self", "team", "vendor"), "role": ("reader", "deployer", "admin", "auditor"),
               "policy": ("readonly", "support", "deploy", "admin")}
@@ -97,14 +97,22 @@ class Habits:
         hour = (time // 3_600_000 + user.place.utc) % 24
         return user.home if self.at_home[user.name][day] or not 7 <= hour < 20 else user.office
 
-    def logon(self, time: int, user: User, *, source: Source | None = None, ok: bool | None = None) -> Event:
+    def logon(self, time: int, user: User, *, source: Source | None = None, ok: bool = True) -> Event:
         rng = self.rng
-        ok = rng.random() > 0.06 if ok is None else ok
         app = rng.choice(APPS) if rng.random() < 0.7 else "sso"
-        # A second factor is asked for now and then, and only once the password was right.
         return self.sensors.authentication(time, user, source or self.where(user, time), app, ok=ok,
-                                           logoff=rng.random() < 0.12, mfa=rng.random() < 0.5,
+                                           mfa=rng.random() < 0.5,  # asked for now and then
                                            browser=rng.randrange(4) if rng.random() < 0.06 else None)
+
+    def enter(self, time: int, user: User) -> list[Event]:
+        """A logon as people do it: sometimes after a mistyped password or three; some log off as well."""
+        rng, source = self.rng, self.where(user, time)
+        if rng.random() < 0.12:
+            return [self.sensors.authentication(time, user, source, rng.choice(APPS), logoff=True)]
+        tries = rng.choices((0, 1, 2, 3, 6), (90, 6, 2, 1, 0.4))[0]
+        failed = [self.logon(time - (tries - i) * rng.randint(4000, 40_000), user, source=source, ok=False)
+                  for i in range(tries)]
+        return [*failed, self.logon(time, user, source=source, ok=True)]
 
     def call(self, time: int, user: User, *, source: Source | None = None, operation: str | None = None) -> Event:
         """A call of the cloud's API; `operation` one of OPERATIONS instead of one drawn by role."""
@@ -151,13 +159,13 @@ class Habits:
             return self.request(time, user.host, self.rng.choices(self.company.services, self.service_weights)[0], user)
         return self.request(time, user.host, self.site(user), user)
 
-    def flow(self, time: int, user: User) -> Event:
-        """A network flow from the user's machine: mostly to sites, else to files, databases, shells, names."""
+    def flow(self, time: int, user: User, *, site: Site | None = None) -> Event:
+        """A network flow from the user's machine: mostly to sites (or to `site`), else to files, databases, names."""
         rng = self.rng
         target: Host | Site
         r, port = rng.random(), 443
-        if r < 0.6:
-            target = self.site(user)
+        if site is not None or r < 0.6:
+            target = site or self.site(user)
             up, down = target.up * rng.lognormvariate(1, 1.6), target.down * rng.lognormvariate(1, 1.6)
             if target.category in ("files", "video", "media") and rng.random() < 0.04:
                 up *= rng.lognormvariate(6, 1)  # a film, a disk image, a handover to a customer

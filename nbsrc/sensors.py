@@ -39,14 +39,14 @@ PROGRAMS = {
     "sheets": ("Officeworks", 9_400_000, "explorer"), "writer": ("Officeworks", 7_700_000, "explorer"),
     "meeting": ("Callhouse", 5_600_000, "explorer"), "explorer": ("System", 4_900_000, "init"),
     "shell": ("System", 900_000, "explorer"), "script": ("System", 1_400_000, "shell"),
-    "python": ("Open Source", 5_500_000, "shell"), "git": ("Open Source", 3_700_000, "shell"),
-    "compiler": ("Open Source", 21_000_000, "make"), "make": ("Open Source", 240_000, "shell"),
-    "docker": ("Open Source", 38_000_000, "shell"), "remote": ("Open Source", 850_000, "shell"),
-    "archiver": ("Open Source", 620_000, "shell"), "encrypt": ("Open Source", 980_000, "script"),
+    "python": ("Commons", 5_500_000, "shell"), "git": ("Commons", 3_700_000, "shell"),
+    "compiler": ("Commons", 21_000_000, "make"), "make": ("Commons", 240_000, "shell"),
+    "docker": ("Commons", 38_000_000, "shell"), "remote": ("Commons", 850_000, "shell"),
+    "archiver": ("Commons", 620_000, "shell"), "encrypt": ("Commons", 980_000, "script"),
     "copy": ("System", 150_000, "shell"), "volumes": ("System", 310_000, "shell"),
     "services": ("System", 720_000, "init"), "updater": ("System", 1_900_000, "services"),
     "scheduler": ("System", 450_000, "services"), "agent": ("Endpoint", 6_300_000, "services"),
-    "init": ("System", 1_600_000, "init"), "database": ("Open Source", 9_900_000, "services"),
+    "init": ("System", 1_600_000, "init"), "database": ("Commons", 9_900_000, "services"),
 }
 _ARGUMENTS = ("--config", "--input", "--output", "--verbose", "--profile", "--target", "--mode")
 _WORDS = ("daily", "report", "export", "project", "archive", "shared", "invoice", "release", "draft", "plan")
@@ -117,7 +117,7 @@ class Sensors:
         return location
 
     def _outside(self, source: Source) -> Event:
-        """A public endpoint."""
+        """A public address, as a login or a call of an API shows it."""
         rng = self.rng
         endpoint: Event = {"ip": source.ip}
         if rng.random() < 0.9:
@@ -128,15 +128,38 @@ class Sensors:
             endpoint["location"]["isp"] = source.isp
         return endpoint
 
-    def _inside(self, host: Host) -> Event:
-        """A machine of the company as an endpoint of a connection."""
+    def _target(self, target: Host | Service | Site, port: int) -> Event:
+        """The other end of a connection; inside or outside, the same attributes may be there."""
         rng = self.rng
-        endpoint: Event = {"ip": host.ip}
+        if isinstance(target, Site):
+            ip, place, name, zone, asn, isp = (target.source.ip, target.source.place, target.domain, "outside",
+                                               target.source.asn, target.source.isp)
+        else:
+            host = target.host if isinstance(target, Service) else target
+            name = f"{target.name}.corp.example" if isinstance(target, Service) else target.name
+            ip, place, zone, asn, isp = host.ip, host.place, "servers", 64500, "Example Corp"
+        endpoint: Event = {"ip": ip, "port": port}
+        if rng.random() < 0.9:
+            endpoint["hostname"] = name
+        if rng.random() < 0.8:
+            endpoint["location"] = self._location(place, on_premises=zone == "servers")
+        if rng.random() < 0.6:
+            endpoint["autonomous_system"] = {"number": asn, "name": isp}
+        if rng.random() < 0.4:
+            endpoint |= {"zone": zone, "type_id": 1, "type": "Server"}
+        if rng.random() < 0.2:
+            endpoint |= {"domain": name.partition(".")[2], "svc_name": name.partition(".")[0]}
+        return endpoint
+
+    def _inside(self, host: Host) -> Event:
+        """A machine of the company that opens a connection."""
+        rng = self.rng
+        endpoint: Event = {"ip": host.ip, "port": rng.randint(1024, 65535)}
         if rng.random() < 0.8:
             endpoint |= {"hostname": host.name, "uid": host.uid, "type_id": 1 if host.is_server else 3,
                          "type": "Server" if host.is_server else "Laptop"}
         if rng.random() < 0.4:
-            endpoint |= {"mac": host.mac, "vlan_uid": f"vlan-{host.subnet}", "subnet_uid": f"net-{host.subnet:03d}"}
+            endpoint |= {"mac": host.mac, "vlan_uid": f"vlan-{host.subnet:03d}", "subnet_uid": f"net-{host.subnet:03d}"}
         if rng.random() < 0.3:
             endpoint["zone"] = "servers" if host.is_server else "clients"
             endpoint["os"] = {"name": host.os[0], "type_id": host.os[1], "type": host.os[2]}
@@ -334,9 +357,7 @@ class Sensors:
         self._control(event, ok=code not in (403, 429))
         path = path or rng.choice(target.paths)
         event["src_endpoint"] = self._inside(host)
-        event["src_endpoint"]["port"] = rng.randint(1024, 65535)
-        event["dst_endpoint"] = self._inside(target.host) if isinstance(target, Service) else self._outside(target.source)
-        event["dst_endpoint"] |= {"port": 443, "hostname": domain}
+        event["dst_endpoint"] = self._target(target, 443)
         request: Event = {"http_method": method, "length": int(up), "version": "1.1" if rng.random() < 0.4 else "2",
                           "user_agent": _TOOLS[3] if user is None or user.role == "service" else _BROWSERS[user.browser],
                           "url": {"hostname": domain, "path": path, "scheme": "https", "port": 443}}
@@ -399,14 +420,7 @@ class Sensors:
         if host.rich:
             event["cloud"] = self._cloud()
         event["src_endpoint"] = self._inside(host)
-        event["src_endpoint"]["port"] = rng.randint(1024, 65535)
-        if isinstance(target, Host):
-            event["dst_endpoint"] = self._inside(target)
-        else:
-            event["dst_endpoint"] = self._outside(target.source)
-            if rng.random() < 0.8:
-                event["dst_endpoint"]["hostname"] = target.domain
-        event["dst_endpoint"]["port"] = port
+        event["dst_endpoint"] = self._target(target, port)
         udp = port in (53, 123)
         event["connection_info"] = {"direction_id": 3 if inside else 2, "direction": "Lateral" if inside else "Outbound",
                                     "protocol_num": 17 if udp else 6, "protocol_name": "udp" if udp else "tcp"}
