@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 BOOK := _build/html/index.html
 
-.PHONY: help setup build test serve clean cifar10 bench lock
+.PHONY: help setup build notebooks pdf weight test serve clean cifar10 bench lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -40,6 +40,9 @@ endif
 build: $(READY)  ## execute the chapters and render the book to _build/html
 	@$(BIN)/jupyter-book build --quiet --warningiserror --keep-going .
 	@echo 'The book: $(BOOK)'
+
+notebooks: $(READY)  ## write notebooks/, the chapters as notebooks that run alone
+	@$(PY) _ext/notebooks.py
 
 lock:  ## compile requirements.txt from pyproject.toml, for every Python and platform
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-emit-index-url \
