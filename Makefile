@@ -44,6 +44,13 @@ build: $(READY)  ## execute the chapters and render the book to _build/html
 notebooks: $(READY)  ## write notebooks/, the chapters as notebooks that run alone
 	@$(PY) _ext/notebooks.py
 
+pdf: build  ## print the book to _build/book.pdf, through Chromium
+	@$(PY) _ext/chromium.py
+	@$(PY) _ext/pdf.py
+
+serve: build  ## build, and serve the book on this machine, port 8000
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
 lock:  ## compile requirements.txt from pyproject.toml, for every Python and platform
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-emit-index-url \
 	  --custom-compile-command 'make lock' pyproject.toml --output-file requirements.txt

@@ -45,9 +45,13 @@ def address(site):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser_at_hand():
     if find() is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
+
+
+@pytest.fixture(scope="module")
+def browser(browser_at_hand):
     with launched() as chromium:
         yield chromium
 

@@ -133,7 +133,7 @@ def test_every_link_inside_the_site_leads_somewhere(site):
 def test_an_address_that_does_not_exist_gets_the_book_s_own_page(open_page, address):
     page = open_page(f"{address}no-such-page.html")
     assert page.troubles[0].startswith("404") and len([t for t in page.troubles if "no-such-page" not in t]) <= 1
-    assert "Page not found" in page.locator("h1").inner_text()
+    assert "Page not found" in page.locator("article h1").inner_text()
     page.locator("a.navbar-brand").first.click()
     page.wait_for_url(f"{address}index.html")
 
