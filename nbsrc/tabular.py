@@ -10,18 +10,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-CHUNK = 4  # embedding widths are multiples of this
+CHUNK = 8  # embedding widths are multiples of this
 MAX_WIDTH = 16
 
 
 def embedding_width(cardinality: int) -> int:
-    """Width of the embedding of a categorical column: 1.6 n**0.56, rounded up to a multiple of 4, at most 16.
+    """Width of the embedding of a categorical column: 1.6 n**0.56, rounded up to a multiple of 8, at most 16.
 
     NOTE[DIFF] Gorishniy et al. tune one width for all columns of a data set. Here the width follows the cardinality, by the
     rule of thumb of Howard and Gugger 2020 ("fastai", tabular), capped: there is no label to tune it with.
 
     >>> [embedding_width(n) for n in (2, 10, 25, 1000)]
-    [4, 8, 12, 16]
+    [8, 8, 16, 16]
     """
     return min(MAX_WIDTH, CHUNK * math.ceil(1.6 * cardinality**0.56 / CHUNK))
 
@@ -29,7 +29,7 @@ def embedding_width(cardinality: int) -> int:
 class ColumnEmbeddings(nn.Module):
     """All categorical columns' embeddings in one table, read with one lookup.
 
-    The table's rows are 4 wide, and a category of a column of width w owns w / 4 rows, one after the other; so columns may
+    The table's rows are 8 wide, and a category of a column of width w owns w / 8 rows, one after the other; so columns may
     differ in width and no row is padding.
 
     Shape: (rows, columns), int64 -> (rows, sum of the columns' widths), columns in order.
@@ -58,7 +58,9 @@ class ColumnEmbeddings(nn.Module):
 
     def forward(self, categorical: Tensor) -> Tensor:
         index = categorical.index_select(1, self.column) * self.stride + self.start
-        return self.table(index).flatten(1)
+        # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA its order is not fixed.
+        rows = self.table(index) if index.is_cuda else self.table.weight.index_select(0, index.flatten())
+        return rows.view(len(categorical), sum(self.widths))
 
 
 class TabularBlock(nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import rtdl_revisiting_models as rtdl
 import torch
 
-from nbsrc.tabular import TabularBlock, TabularResNet, embedding_width
+from nbsrc.tabular import CHUNK, TabularBlock, TabularResNet, embedding_width
 
 SHAPE = {"d_block": 24, "n_blocks": 3, "d_hidden_multiplier": 1.5, "dropout1": 0.0, "dropout2": 0.0}
 
@@ -71,7 +71,7 @@ def test_every_category_has_an_embedding_of_its_own():
     cardinalities = [3, 1, 50, 7]
     net = TabularResNet(n_numeric=0, cardinalities=cardinalities)
     with torch.no_grad():
-        net.embeddings.table.weight.copy_(torch.arange(net.embeddings.table.weight.numel()).view(-1, 4))
+        net.embeddings.table.weight.copy_(torch.arange(net.embeddings.table.weight.numel()).view(-1, CHUNK))
     seen = []
     start = 0
     for column, n in enumerate(cardinalities):
