@@ -11,7 +11,9 @@ UV   := $(PY) -m uv
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock
+BOOK := _build/html/index.html
+
+.PHONY: help setup build test serve clean cifar10 bench lock
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -31,6 +33,10 @@ else
 endif
 	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .
 	@touch $(READY)
+
+build: $(READY)  ## execute the chapters and render the book to _build/html
+	@$(BIN)/jupyter-book build --quiet --warningiserror --keep-going .
+	@echo 'The book: $(BOOK)'
 
 lock:  ## compile requirements.txt from pyproject.toml, for every Python and platform
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-emit-index-url \

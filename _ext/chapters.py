@@ -1,0 +1,175 @@
+"""Execute the chapters before Sphinx reads them, and cache what they print.
+
+MyST-NB can execute and cache a chapter by itself, but its cache (jupyter-cache) looks at the
+chapter's code cells alone: a change in a module of ``nbsrc`` that the cells import would go
+unseen. So every chapter gets a fingerprint of those modules and of the lock file in its
+kernelspec, which the cache does look at. The execution itself is done here as well, to show
+its progress and to name the cell that fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+
+import yaml
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
+from myst_parser.config.main import MdParserConfig
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+ROOT = Path(__file__).parents[1]
+CACHE = ROOT / "_build" / ".jupyter_cache"
+TIMEOUT = 600  # seconds a cell may take
+
+
+class ChapterError(Exception):
+    """A chapter did not run to its end; the message names the chapter, the cell and the error."""
+
+
+def imported_modules(source: str, package: Path = ROOT / "nbsrc") -> set[Path]:
+    """Files of ``package`` that the Python ``source`` imports, directly or through each other."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop())):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}"] + [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            for name in names:
+                path = package.parent.joinpath(*name.split(".")).with_suffix(".py")
+                if name.split(".")[0] == package.name and path.is_file() and path not in found:
+                    found.add(path)
+                    waiting.append(path.read_text(encoding="utf-8"))
+    return found
+
+
+def code_of(notebook: NotebookNode) -> str:
+    """The Python of all code cells, without the lines that only IPython understands."""
+    lines = "\n".join(c.source for c in notebook.cells if c.cell_type == "code").split("\n")
+    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
+
+
+def parse(text: str, path: Path) -> NotebookNode:
+    return read_myst_markdown_notebook(text, config=MdParserConfig(), add_source_map=True, path=str(path))
+
+
+def with_fingerprint(text: str, path: Path) -> tuple[str, set[Path]]:
+    """The chapter's text with a fingerprint of what it runs on in its kernelspec, and those files.
+
+    The number of lines stays the same, so that warnings name the right one.
+    """
+    modules = imported_modules(code_of(parse(text, path)))
+    digest = hashlib.sha256()
+    for file in [ROOT / "requirements.txt", *sorted(modules)]:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    _, matter, body = text.split("---\n", 2)
+    metadata = yaml.safe_load(matter)
+    metadata["kernelspec"]["fingerprint"] = digest.hexdigest()
+    return f"---\n{json.dumps(metadata)}{chr(10) * matter.count(chr(10))}---\n{body}", modules
+
+
+def read_chapter(path: Path) -> NotebookNode:
+    """The chapter as a notebook without outputs, its fingerprint in its metadata."""
+    return parse(with_fingerprint(path.read_text(encoding="utf-8"), path)[0], path)
+
+
+def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
+    """Run every cell of ``notebook`` in place, in a fresh kernel; return the seconds it took.
+
+    Raises ChapterError if a cell raises, runs too long, or takes the kernel down.
+    """
+    code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    running = 0
+    bar = tqdm(total=len(code_cells), desc=name, unit="cell", disable=None, leave=False)
+
+    def started(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal running
+        running = cell_index
+
+    def finished(cell: NotebookNode, cell_index: int) -> None:
+        bar.update(cell.cell_type == "code")
+
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=40"],  # without ipykernel's warnings about its transport
+        on_cell_start=started,
+        on_cell_complete=finished,
+    )
+    start = time.perf_counter()
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        cell = notebook.cells[running]
+        lines = notebook.metadata.get("source_map")
+        where = f" (line {lines[running] + 1})" if lines else ""
+        if isinstance(error, CellExecutionError):
+            reason = f"{error.ename}: {error.evalue}"
+        elif isinstance(error, CellTimeoutError):
+            reason = f"ran for more than {TIMEOUT} seconds"
+        else:
+            reason = "the kernel died (out of memory?)"
+        number = code_cells.index(running) + 1
+        source = "\n".join("    " + line for line in cell.source.split("\n"))
+        raise ChapterError(f"{name}, code cell {number}{where}: {reason}\n{source}") from None
+    finally:
+        bar.close()
+    return time.perf_counter() - start
+
+
+def executed_chapter(path: Path) -> NotebookNode:
+    """The chapter with its outputs: from the cache where nothing it runs on has changed."""
+    cache = get_cache(CACHE)
+    notebook = read_chapter(path)
+    try:
+        return cache.merge_match_into_notebook(notebook)[1]
+    except KeyError:
+        pass
+    print(f"{path.stem}: executing {sum(c.cell_type == 'code' for c in notebook.cells)} cells", flush=True)
+    seconds = execute(notebook, path.stem, folder=path.parent)
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    print(f"{path.stem}: executed in {seconds:.0f} s", flush=True)
+    return notebook
+
+
+def is_chapter(path: Path) -> bool:
+    return path.suffix == ".md" and is_myst_markdown_notebook(path.read_text(encoding="utf-8"))
+
+
+def execute_outdated(app, env, docnames: list[str]) -> None:
+    for docname in docnames:
+        path = Path(env.doc2path(docname))
+        if is_chapter(path):
+            try:
+                executed_chapter(path)
+            except ChapterError as error:  # one message, without Sphinx's and Jupyter Book's tracebacks
+                sys.exit(f"\n{error}")
+
+
+def add_fingerprint(app, docname: str, source: list[str]) -> None:
+    path = Path(app.env.doc2path(docname))
+    if is_chapter(path):
+        source[0], modules = with_fingerprint(source[0], path)
+        for module in modules:
+            app.env.note_dependency(str(module))
+
+
+def setup(app) -> dict:
+    sys.path.insert(0, str(ROOT))
+    app.connect("env-before-read-docs", execute_outdated)
+    app.connect("source-read", add_fingerprint)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
