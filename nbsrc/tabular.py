@@ -147,6 +147,11 @@ class TabularResNet(nn.Module):
         self.n_numeric = n_numeric
         self.cardinalities = tuple(cardinalities)
         self.d_block = d_block
+        # What builds this network again, for those who save it.
+        self.arguments = {
+            "n_numeric": n_numeric, "cardinalities": self.cardinalities, "d_block": d_block, "n_blocks": n_blocks,
+            "d_hidden_multiplier": d_hidden_multiplier, "dropout1": dropout1, "dropout2": dropout2, "d_out": d_out,
+        }  # fmt: skip
         self.register_buffer("_limits", torch.tensor(self.cardinalities, dtype=torch.int64), persistent=False)
         self.embeddings = ColumnEmbeddings(self.cardinalities) if self.cardinalities else None
         d_in = n_numeric + (sum(self.embeddings.widths) if self.embeddings is not None else 0)
