@@ -1,10 +1,11 @@
-"""Learning without labels: hide some fields of an event and predict them from the others.
+"""Learning without labels: hide some of an event's objects and predict them, replace some and find out which.
 
-Masked-feature modelling is the tabular relative of BERT's masked words (Devlin et al. 2019, arXiv:1810.04805, Sec. 3.1);
-Rubachev et al. 2022 (arXiv:2207.03208, Sec. 3) compare it with other ways to pre-train tabular networks.
+Masked-feature modelling is the tabular relative of BERT's masked words (Devlin et al. 2019, arXiv:1810.04805,
+Sec. 3.1); telling replaced parts from original ones that of ELECTRA (Clark et al. 2020, arXiv:2003.10555).
+Rubachev et al. 2022 (arXiv:2207.03208, Sec. 3) compare both for tabular networks.
 
-`default_device`, `one_cycle` and `watched` come from `nbsrc.training`, which stands on the same floor: the one exception to
-the rule that a module imports only from the floors below.
+`nbsrc.training`, which the bar, the device and the schedule come from, stands on the same floor: the one
+exception to the rule that a module imports only from the floors below.
 """
 
 import hashlib
@@ -28,6 +29,9 @@ from nbsrc.tabular import TabularResNet
 from nbsrc.training import _watched, default_device, one_cycle
 
 MASKED_SHARE = 0.25  # of an event's objects, in training
+REPLACED_SHARE = 0.3  # of an event's objects, in training
+REPLACED_WEIGHT = 2.0  # of the replaced-object loss, beside the masked-field loss
+TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
 SMALLEST_SCALE = 0.05  # of a quantity's Laplace likelihood, in the encoder's standardised units
 FEWEST_EVENTS = 100  # to learn from
 UNSEEN = 1  # the encoder's index for a category that it has not seen
@@ -43,22 +47,30 @@ def object_of(name: str) -> str:
 
 
 class MaskedModel(nn.Module):
-    """A TabularResNet with a head per object of the event, which predicts the object's fields from all other objects.
+    """A TabularResNet with a head per object of the event, which predicts the object's fields from the others.
 
-    An object's fields (a user's name, uid and type; a host's address and name) are hidden together: each nearly repeats the
-    others, so a field that is predicted while its twin can be read is never a surprise.
-    A hidden column's features are zero, and a vector learned for its object is added to the input projection.
+    An object's fields (a user's name, uid and type; a host's address and name) are hidden together: each nearly
+    repeats the others, so a field that is predicted while its twin can be read is never a surprise.
+    NOTE[DIFF] Masked-feature modelling elsewhere hides each column by itself.
+    A hidden object's features are zero, and a vector learned for the object is added to the input projection.
 
     Columns are numbered with the numeric ones first, then the categorical ones, as in `names`.
-    Heads: a distribution over the categories of a categorical column; location and scale of a Laplace distribution for a
-    numeric one, whose likelihood is robust: the error's gradient has the same size however large the error is.
+    Heads: a distribution over the categories of a categorical column; location and scale of a Laplace
+    distribution for a numeric one, whose likelihood is robust: an error pulls equally hard however large it is.
+    One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
+    embedding shows whether an event's parts belong together, and not only what they are.
+
+    Raises ValueError if there are not as many names as the network has columns.
     """
 
+    group_of_column: Tensor
     group_of_feature: Tensor
     known: Tensor
     first: Tensor
 
-    def __init__(self, model: TabularResNet, *, numeric_names: Sequence[str], categorical_names: Sequence[str]) -> None:
+    def __init__(
+        self, model: TabularResNet, *, numeric_names: Sequence[str], categorical_names: Sequence[str]
+    ) -> None:
         super().__init__()
         if (len(numeric_names), len(categorical_names)) != (model.n_numeric, len(model.cardinalities)):
             raise ValueError(
@@ -68,22 +80,23 @@ class MaskedModel(nn.Module):
         self.model = model
         self.numeric_names, self.categorical_names = tuple(numeric_names), tuple(categorical_names)
         self.names = self.numeric_names + self.categorical_names
-        objects = sorted({object_of(name) for name in self.names})
-        self.objects = objects
-        self.groups = [[i for i, name in enumerate(self.names) if object_of(name) == o] for o in objects]
-        group_of_column = torch.tensor([objects.index(object_of(name)) for name in self.names])
+        self.objects = sorted({object_of(name) for name in self.names})
+        owner = [self.objects.index(object_of(name)) for name in self.names]
+        self.groups = [[i for i, o in enumerate(owner) if o == group] for group in range(len(self.objects))]
         widths = [1] * model.n_numeric + (model.embeddings.widths if model.embeddings is not None else [])
-        self.register_buffer(
-            "group_of_feature", group_of_column.repeat_interleave(torch.tensor(widths)), persistent=False
-        )
+        group_of_column = torch.tensor(owner)
+        group_of_feature = group_of_column.repeat_interleave(torch.tensor(widths))
         sizes = torch.tensor(model.cardinalities, dtype=torch.int64)
+        self.register_buffer("group_of_column", group_of_column, persistent=False)
+        self.register_buffer("group_of_feature", group_of_feature, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("known", torch.ones(int(sizes.sum()), dtype=torch.bool))
-        self.mask_vectors = nn.Parameter(torch.randn(len(objects), model.d_block) / math.sqrt(model.d_block))
+        self.mask_vectors = nn.Parameter(torch.randn(len(self.objects), model.d_block) / math.sqrt(model.d_block))
         self.normalization = nn.BatchNorm1d(model.d_block)
         self.heads = nn.ModuleList(
             nn.Linear(model.d_block, sum(self._outputs(column) for column in group)) for group in self.groups
         )
+        self.replaced_head = nn.Linear(model.d_block, len(self.objects))
 
     def _outputs(self, column: int) -> int:
         n = self.model.n_numeric
@@ -94,25 +107,48 @@ class MaskedModel(nn.Module):
         return torch.where(self.known[categorical + self.first], categorical, UNSEEN)
 
     def embed(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """The embedding of each event, nothing hidden: (rows, numeric), (rows, categorical) -> (rows, d_block)"""
+        """Each event's embedding, nothing hidden: (rows, numeric), (rows, categorical) -> (rows, d_block)"""
         return self.model.embed(numeric, self.common(categorical))
 
-    def masked_loss(self, numeric: Tensor, categorical: Tensor, masked: Tensor) -> Tensor:
-        """Mean negative log-likelihood, in nats, of the hidden fields. masked: (rows, objects), bool."""
+    def masked_loss(
+        self, numeric: Tensor, categorical: Tensor, masked: Tensor, *, trimmed: float = 0.0
+    ) -> Tensor:
+        """Mean negative log-likelihood, in nats, of the hidden fields.
+
+        Shape: masked (rows, objects), bool. The share `trimmed` of the events, those with the least likely
+        fields, is left out of the mean.
+        """
         categorical = self.common(categorical)
         x = self.model.features(numeric, categorical) * ~masked[:, self.group_of_feature]
         hidden = self._hidden(self.model.input_projection(x) + masked.to(x.dtype) @ self.mask_vectors)
-        total = hidden.new_zeros(())
-        for group, columns in enumerate(self.groups):
+        total = hidden.new_zeros(len(hidden))
+        for group in range(len(self.groups)):
             rows = masked[:, group].nonzero().squeeze(1)
-            total = total + self._group_nll(group, hidden[rows], numeric[rows], categorical[rows]).sum()
-        fields = (masked.sum(0) * torch.tensor([len(g) for g in self.groups], device=masked.device)).sum()
-        return total / fields.clamp(min=1)
+            nll = self._group_nll(group, hidden[rows], numeric[rows], categorical[rows]).sum(1)
+            total = total.index_add(0, rows, nll)
+        fields = masked[:, self.group_of_column].sum(1).to(total.dtype)
+        mean = total.detach() / fields.clamp(min=1)
+        kept = mean.argsort()[: len(mean) - int(len(mean) * trimmed)]
+        return total[kept].sum() / fields[kept].sum().clamp(min=1)
 
-    def column_surprise(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        return self.column_nll(numeric, categorical, tail=True)
+    def replaced_loss(self, numeric: Tensor, categorical: Tensor, replaced: Tensor) -> Tensor:
+        """Mean binary cross-entropy of telling which objects were replaced by those of other events.
 
-    def column_nll(self, numeric: Tensor, categorical: Tensor, *, tail: bool = False) -> Tensor:
+        Shape: replaced (rows, objects), bool. An object that happens to be replaced by its equal is not.
+        """
+        categorical = self.common(categorical)
+        others = torch.rand(replaced.shape, device=replaced.device).argsort(0)  # a shuffle for each object
+        own = torch.arange(len(replaced), device=replaced.device)[:, None]
+        source = torch.where(replaced, others, own)[:, self.group_of_column]
+        n = self.model.n_numeric
+        mixed, mixed_categories = numeric.gather(0, source[:, :n]), categorical.gather(0, source[:, n:])
+        changed = torch.cat([mixed != numeric, mixed_categories != categorical], 1).to(mixed.dtype)
+        target = changed.new_zeros(replaced.shape).index_add(1, self.group_of_column, changed).clamp(max=1)
+        embedding = self.model.embed(mixed, mixed_categories)
+        logits = self.replaced_head(F.relu(self.normalization(embedding)))
+        return F.binary_cross_entropy_with_logits(logits, target)
+
+    def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Negative log-likelihood, in nats, of each field given all other objects: -> (rows, columns)"""
         categorical = self.common(categorical)
         x = self.model.features(numeric, categorical)
@@ -123,7 +159,7 @@ class MaskedModel(nn.Module):
             own = (self.group_of_feature == group).nonzero().squeeze(1)
             # The projection is linear: taking an object's part out is cheaper than projecting the others again.
             hidden = self._hidden(projected - x[:, own] @ weight[:, own].T + self.mask_vectors[group])
-            nll[:, columns] = self._group_nll(group, hidden, numeric, categorical, tail=tail)
+            nll[:, columns] = self._group_nll(group, hidden, numeric, categorical)
         return nll
 
     def _hidden(self, x: Tensor) -> Tensor:
@@ -131,7 +167,7 @@ class MaskedModel(nn.Module):
             x = block(x)
         return F.relu(self.normalization(x))
 
-    def _group_nll(self, group: int, hidden: Tensor, numeric: Tensor, categorical: Tensor, *, tail: bool = False) -> Tensor:
+    def _group_nll(self, group: int, hidden: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
         """(rows, d_block), and the rows' true values -> (rows, columns of the group)"""
         n = self.model.n_numeric
         columns = self.groups[group]
@@ -140,21 +176,16 @@ class MaskedModel(nn.Module):
         for column, predicted in zip(columns, parts, strict=True):
             if column < n:
                 scale = SMALLEST_SCALE + F.softplus(predicted[:, 1])
-                error = (numeric[:, column] - predicted[:, 0]).abs() / scale
-                nll.append(error if tail else error + torch.log(2 * scale))
-            elif tail:
-                logp = predicted.log_softmax(1)
-                own = logp.gather(1, categorical[:, column - n, None])
-                nll.append(-torch.where(logp <= own, logp, -torch.inf).logsumexp(1))
+                nll.append((numeric[:, column] - predicted[:, 0]).abs() / scale + torch.log(2 * scale))
             else:
                 nll.append(F.cross_entropy(predicted, categorical[:, column - n], reduction="none"))
         return torch.stack(nll, 1)
 
-    def batches(self, encoded: EncodedEvents, batch_size: int = 4096) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, encoded: EncodedEvents, batch_size: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
         """The events, batch by batch, on the model's device. Raises ValueError if they have other columns."""
         self.check_columns(encoded)
         device = self.mask_vectors.device
-        for start in range(0, len(encoded.numeric), batch_size):
+        for start in range(0, len(encoded.numeric), batch_size):  # larger batches fall out of a CPU's cache
             rows = slice(start, start + batch_size)
             yield (
                 torch.tensor(encoded.numeric[rows], device=device),
@@ -165,30 +196,38 @@ class MaskedModel(nn.Module):
         """Raises ValueError if the events' columns are not those of the model."""
         theirs = encoded.numeric_names + encoded.categorical_names
         if encoded.numeric_names != self.numeric_names or encoded.categorical_names != self.categorical_names:
-            other = sorted(set(theirs) ^ set(self.names))
-            raise ValueError(f"the events have other columns than the model: {', '.join(other[:3]) or 'in other order'}")
-        for name, a, b in zip(self.categorical_names, self.model.cardinalities, encoded.cardinalities, strict=True):
+            other = ", ".join(sorted(set(theirs) ^ set(self.names))[:3]) or "the same in another order"
+            raise ValueError(f"the events have other columns than the model: {other}")
+        sizes = self.model.cardinalities
+        for name, a, b in zip(self.categorical_names, sizes, encoded.cardinalities, strict=True):
             if a != b:
                 raise ValueError(f"{name} has {b} categories, however: the model has {a}")
-        beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(encoded.cardinalities, dtype=np.int64))
+        beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(sizes, dtype=np.int64))
         if beyond.any():
             row, column = np.argwhere(beyond)[0]
-            raise ValueError(f"{self.categorical_names[column]} is {encoded.categorical[row, column]} in row {row}, beyond its categories")
+            value = encoded.categorical[row, column]
+            raise ValueError(
+                f"{self.categorical_names[column]} has {sizes[column]} categories, however: {value} in row {row}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the model as one safetensors file, in place of what is there."""
-        about = {"format": 1, "model": self.model.arguments, "numeric": self.numeric_names, "categorical": self.categorical_names}
-        _write(Path(path), self.state_dict(), about)
+        about = {
+            "format": 1,
+            "model": self.model.arguments,
+            "numeric": self.numeric_names,
+            "categorical": self.categorical_names,
+        }
+        write_tensors(Path(path), self.state_dict(), about)
 
     @classmethod
     def load(cls, path: str | Path) -> "MaskedModel":
         """Read what `save` wrote, onto the CPU, in eval mode. Raises ValueError if the file is something else."""
-        tensors, about = _read(Path(path))
+        tensors, about = read_tensors(Path(path))
         if about.get("format") != 1 or "model" not in about:
             raise ValueError(f"{path} holds no model of this version: train it again")
-        self = cls(
-            TabularResNet(**about["model"]), numeric_names=about["numeric"], categorical_names=about["categorical"]
-        )
+        model = TabularResNet(**about["model"])
+        self = cls(model, numeric_names=about["numeric"], categorical_names=about["categorical"])
         self.load_state_dict(tensors)
         return self.eval()
 
@@ -200,8 +239,8 @@ def pretrain(
     epochs: int,
     seed: int,
     device: torch.device | str | None = None,
-    batch_size: int = 512,
-    lr: float = 3e-3,
+    batch_size: int = 256,
+    lr: float = 1e-2,
     weight_decay: float = 1e-5,
     validation: float = 0.15,
     patience: int = 3,
@@ -210,24 +249,30 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train `model` in place on past events, and leave it in eval mode with the weights of its best epoch.
 
-    The last `validation` share of the events, by time, is not trained on; training stops when their loss has not fallen for
-    `patience` epochs. Categories that occur once only among the others are treated as unseen ones, so that the network
-    learns how often something new is to be expected, and where (the idea of Good and Turing; Good 1953).
+    The loss is that of the masked fields plus, doubled, that of the replaced objects. The last `validation` share
+    of the events, by time, is not trained on; training stops when their loss has not fallen for `patience` epochs.
+    Categories that occur once only among the others are treated as unseen ones, so that the network learns how
+    often something new is to be expected, and where (the idea of Good and Turing; Good 1953).
+    In each batch the least likely 3% of the events are not learned from (masked fields): past events may contain
+    attacks.
 
-    With `checkpoint`, the state is written there after each epoch, and training goes on from there if the file exists;
-    the result is that of a run that was never interrupted.
+    With `checkpoint`, the state is written there after each epoch, and training goes on from there if the file
+    exists; the result is that of a run that was never interrupted.
 
-    Returns one row per epoch: `epoch` (from 1), `lr`, `train_loss` and `validation_loss` (nats per hidden field; in training
-    with a quarter of the objects hidden and dropout, in validation with one object hidden at a time and without).
+    Returns one row per epoch: `epoch` (from 1), `lr`, `train_loss` (both losses, with dropout) and
+    `validation_loss` (nats per field, one object hidden at a time, without dropout).
     Equal arguments and initial weights give equal results on one machine's CPU.
 
-    Raises ValueError if there are too few events, a numeric value is not finite, the columns are not the model's, or the
-    checkpoint belongs to another run.
+    Raises ValueError if there are too few events, a numeric value is not finite, the columns are not the model's,
+    or the checkpoint belongs to another run.
     """
     device = torch.device(device or default_device())
     model.check_columns(encoded)
     if epochs < 1 or batch_size < 2 or not 0 < validation < 1:
-        raise ValueError(f"training needs an epoch, batches and a validation share, however: {epochs=}, {batch_size=}, {validation=}")
+        raise ValueError(
+            "training needs an epoch, batches of two and a validation share between 0 and 1, "
+            f"however: {epochs=}, {batch_size=}, {validation=}"
+        )
     n = len(encoded.time)
     if n < FEWEST_EVENTS:
         raise ValueError(f"too few events to learn from: {n}, and at least {FEWEST_EVENTS} are needed")
@@ -238,16 +283,18 @@ def pretrain(
     model.to(device)
     numeric = torch.tensor(encoded.numeric, device=device)
     categorical = torch.tensor(encoded.categorical, device=device)
-    past_rows, recent_rows = torch.from_numpy(past).to(device), torch.from_numpy(recent).to(device)
+    past_rows, recent_rows = torch.tensor(past, device=device), torch.tensor(recent, device=device)
     if len(model.known):
-        flat = (categorical[past_rows] + model.first).flatten()
-        model.known.copy_(torch.bincount(flat, minlength=len(model.known)) > 1)
+        seen = (categorical[past_rows] + model.first).flatten()
+        model.known.copy_(torch.bincount(seen, minlength=len(model.known)) > 1)
         model.known[model.first] = True  # index 0, missing, stays what it is
 
-    steps = math.ceil(len(past) / batch_size)
+    steps = max(1, len(past) // batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    run = {"epochs": epochs, "seed": seed, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay,
-           "validation": validation, "patience": patience, "events": _digest(encoded)}  # fmt: skip
+    run = {
+        "epochs": epochs, "seed": seed, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay,
+        "validation": validation, "patience": patience, "events": _digest(encoded),
+    }  # fmt: skip
     history: list[dict[str, float]] = []
     best = {name: value.clone() for name, value in model.state_dict().items()}
     if checkpoint is not None and Path(checkpoint).exists():
@@ -267,18 +314,20 @@ def pretrain(
                 torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
                 order = past_rows[torch.randperm(len(past), device=device)]
                 for step, rows in enumerate(order.tensor_split(steps), start=epoch * steps):
-                    masked = torch.rand(len(rows), len(model.groups), device=device) < MASKED_SHARE
+                    chance = torch.rand(2, len(rows), len(model.groups), device=device)
                     for group in optimizer.param_groups:
                         group["lr"] = lr * one_cycle(step / (epochs * steps))
                     optimizer.zero_grad()
-                    loss = model.masked_loss(numeric[rows], categorical[rows], masked)
+                    x, c = numeric[rows], categorical[rows]
+                    loss = model.masked_loss(x, c, chance[0] < MASKED_SHARE, trimmed=TRIMMED_SHARE)
+                    loss = loss + REPLACED_WEIGHT * model.replaced_loss(x, c, chance[1] < REPLACED_SHARE)
                     loss.backward()
                     optimizer.step()
                     total += loss.detach() * len(rows)
                     bar.update()
             model.eval()
             with torch.no_grad():
-                sums = [model.column_nll(numeric[r], categorical[r]).sum() for r in recent_rows.split(4096)]
+                sums = [model.column_nll(numeric[r], categorical[r]).sum() for r in recent_rows.split(1024)]
             history.append({
                 "epoch": epoch + 1,
                 "lr": optimizer.param_groups[0]["lr"],
@@ -320,13 +369,13 @@ def _save_checkpoint(
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for i, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
-    _write(path, tensors, about)
+    write_tensors(path, tensors, about)
 
 
 def _resume(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, run: dict[str, Any]
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     for name, value in run.items():
         if about.get(name) != value:
             raise ValueError(f"{path} is of another run: {name} is {about.get(name)} there, however: {value} here")
@@ -343,13 +392,15 @@ def _resume(
     return about["history"], parts["best"]
 
 
-def _write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write tensors, and what is to be known about them as JSON, as one safetensors file in place of what is there."""
     part = path.with_name(path.name + ".part")
     save_file({name: value.contiguous() for name, value in tensors.items()}, part, {"about": json.dumps(about)})
     os.replace(part, path)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_tensors` wrote. Raises ValueError if the file is something else."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))

@@ -207,7 +207,7 @@ def test_events_that_do_not_fit_are_refused_by_name(events):
         pretrain(model, replace(events, numeric=hole), epochs=1, seed=0)
     beyond = events.categorical.copy()
     beyond[3, 5] = 40
-    with pytest.raises(ValueError, match="status is 40 in row 3"):
+    with pytest.raises(ValueError, match="status has 4 categories, however: 40 in row 3"):
         pretrain(model, replace(events, categorical=beyond), epochs=1, seed=0)
     with pytest.raises(ValueError, match="epochs=0"):
         pretrain(model, events, epochs=0, seed=0)
