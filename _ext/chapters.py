@@ -106,6 +106,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
         timeout=TIMEOUT,
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=40"],  # without ipykernel's warnings about its transport
+        record_timing=False,  # it would write into the metadata that the cache compares
         on_cell_start=started,
         on_cell_complete=finished,
     )

@@ -1,7 +1,7 @@
 """Training and evaluating a classifier on tensors that fit on the device.
 
-`fit` is the whole recipe for a chapter; `train_epochs` is the one loop under it, which a command that saves its
-progress after every epoch (`nbsrc.cifar10`) drives itself.
+`fit` is the whole recipe for a chapter; `train_epochs` is the one loop under it, which a command that saves
+its progress after every epoch (`nbsrc.cifar10`) drives itself.
 """
 
 import math
@@ -26,10 +26,12 @@ def default_device() -> torch.device:
 def one_cycle(fraction: float) -> float:
     """Learning rate, as a share of its peak, after `fraction` (0 to 1) of all steps.
 
-    Up from 1/25 of the peak during the first 30% of the steps, then down to 1/250,000, both along a cosine: the
-    shape of `torch.optim.lr_scheduler.OneCycleLR`, as a function of the step alone, so that a run can be resumed.
+    Up from 1/25 of the peak during the first 30% of the steps, then down to 1/250,000, both along a cosine:
+    the shape of `torch.optim.lr_scheduler.OneCycleLR`, as a function of the step alone, so that a run can be
+    resumed.
 
-    NOTE[DIFF]: Smith and Topin 2018 (arXiv:1708.07120) also cycle the momentum against the rate; here it stays fixed.
+    NOTE[DIFF]: Smith and Topin 2018 (arXiv:1708.07120) also cycle the momentum against the rate; here it
+    stays fixed.
 
     >>> [round(one_cycle(fraction), 3) for fraction in (0, 0.15, 0.3, 0.65, 1)]
     [0.04, 0.52, 1.0, 0.5, 0.0]
@@ -58,16 +60,17 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `model` in place with SGD, momentum and a one-cycle schedule that peaks at `lr`.
 
-    Shape: inputs (n, ...), float; targets (n,), class numbers. Both are moved to the device once, with the model.
-    `augment(batch, generator)` returns the batch to train on; it must draw from that generator alone.
+    Shape: inputs (n, ...), float; targets (n,), class numbers. Both are moved to the device once, with the
+    model. `augment(batch, generator)` returns the batch to train on; it must draw from that generator alone.
 
-    Returns one row per epoch: `epoch` (from 1), `lr` (of the epoch's last step), `train_loss` and `train_accuracy`
-    (averaged over the epoch as it ran: weights still moving, batches augmented, BatchNorm in train mode), and with
-    `validation` also `validation_loss` and `validation_accuracy` (after the epoch, in eval mode).
+    Returns one row per epoch: `epoch` (from 1), `lr` (of the epoch's last step), `train_loss` and
+    `train_accuracy` (averaged over the epoch as it ran: weights still moving, batches augmented, BatchNorm in
+    train mode), and with `validation` also `validation_loss` and `validation_accuracy` (after the epoch, in
+    eval mode).
 
-    Two runs with equal arguments and equal initial weights, which are the caller's affair, give identical numbers
-    on one machine's CPU. The global random state, which dropout draws from, is seeded for each epoch and put back.
-    Inputs train in fp32 on a CPU, under bf16 autocast and channels_last on CUDA.
+    Two runs with equal arguments and equal initial weights, which are the caller's affair, give identical
+    numbers on one machine's CPU. The global random state, which dropout draws from, is seeded for each epoch
+    and put back. Inputs train in fp32 on a CPU, under bf16 autocast and channels_last on CUDA.
 
     Raises ValueError if lengths differ, there is no data, or `epochs` or `batch_size` is below 1.
     """
@@ -84,7 +87,7 @@ def fit(
 def sgd(
     model: nn.Module, *, lr: float, momentum: float, weight_decay: float, nesterov: bool = False
 ) -> torch.optim.SGD:
-    """SGD over all parameters, fused: one call for all of them, where a deep, narrow net would make hundreds."""
+    """SGD over all parameters, fused: one call in place of hundreds for a deep, narrow net."""
     return torch.optim.SGD(
         model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
     )
@@ -108,11 +111,11 @@ def train_epochs(
     start_epoch: int = 0,
     progress: bool = True,
 ) -> Iterator[dict[str, float]]:
-    """The loop under `fit`: yields each epoch's row when the epoch is over, so that the caller can save its state.
+    """The loop under `fit`: yields each epoch's row when the epoch is over, for the caller to save its state.
 
     `schedule(fraction of all steps done)` gives the share of `lr` to take. An epoch's order and augmentation
-    depend on `seed` and the epoch's number only, so training that goes on at `start_epoch` (epochs already done)
-    with the weights and momentum of that moment is the training that was never interrupted.
+    depend on `seed` and the epoch's number only, so training that goes on at `start_epoch` (epochs already
+    done) with the weights and momentum of that moment is the training that was never interrupted.
     """
     _check(inputs, targets)
     if epochs < 1 or batch_size < 1:
@@ -181,7 +184,7 @@ def evaluate(
     batch_size: int = 512,
     device: torch.device | str | None = None,
 ) -> dict[str, float]:
-    """Mean cross-entropy `loss` and `accuracy` (0 to 1) of `model` in eval mode.
+    """Mean cross-entropy `loss` and `accuracy` (0 to 1) of `model` in eval mode (see `predict`).
 
     Shape: inputs (n, ...), targets (n,). Raises ValueError if lengths differ or there is no data.
     """
@@ -198,7 +201,10 @@ def evaluate(
 def predict(
     model: nn.Module, inputs: Tensor, *, batch_size: int = 512, device: torch.device | str | None = None
 ) -> Tensor:
-    """Logits of `model` in eval mode: (n, ...) -> (n, classes), fp32, on the CPU. The model's modes are put back."""
+    """Logits of `model` in eval mode: (n, ...) -> (n, classes), fp32, on the CPU.
+
+    Every module is left in the mode it was in.
+    """
     device = torch.device(device or default_device())
     cuda = device.type == "cuda"
     modes = [(module, module.training) for module in model.modules()]

@@ -1,0 +1,188 @@
+"""How the book looks: figure style, one colour per method, tables, the line that says what made a page."""
+
+from __future__ import annotations
+
+import html
+import platform
+import time
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+INK = "#1b1f24"  # text and axes; the site replaces it, and the white paper, by the reader's light or dark theme
+
+# Okabe and Ito's palette, told apart by the colour-blind; every method keeps its colour and marker in the book.
+COLORS = {
+    "plain": "#d55e00",
+    "plain + BatchNorm": "#cc79a7",
+    "residual": "#0072b2",
+    "training": "#009e73",
+    "test": "#e69f00",
+}
+MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
+
+
+def use_style() -> None:
+    """Set the book's figure style for this session: vector figures, plain axes, text that stays text."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7, 3.2),
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "nbsrc",  # equal figures give equal files
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 10,
+            "legend.frameon": False,
+            "text.color": INK,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("svg", metadata={"Date": None})
+    except (ImportError, AttributeError):  # not in a notebook
+        pass
+
+
+class Table:
+    """A table of numbers for a page: right-aligned, with headers that screen readers can announce.
+
+    Args:
+        frame: the rows; its column names are the headers.
+        formats: a format specification for each column that needs one, such as ``{"error": ".1%"}``.
+    """
+
+    def __init__(self, frame: pl.DataFrame, formats: Mapping[str, str] | None = None) -> None:
+        formats = formats or {}
+        self.header = frame.columns
+        self.numeric = [dtype.is_numeric() for dtype in frame.dtypes]
+        self.rows = [
+            ["" if value is None else format(value, formats.get(name, "")) for name, value in row.items()]
+            for row in frame.iter_rows(named=True)
+        ]
+
+    def _repr_html_(self) -> str:
+        def line(cells: Sequence[str], tag: str) -> str:
+            side = ["right" if number else "left" for number in self.numeric]
+            scope = ' scope="col"' if tag == "th" else ""
+            return "".join(
+                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>' for s, c in zip(side, cells)
+            )
+
+        body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
+        return f'<table class="table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
+
+    def __repr__(self) -> str:
+        width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
+        return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, width)) for row in [self.header, *self.rows])
+
+
+def page_note(started: float, *, device: torch.device, seed: int) -> str:
+    """What made a page: device, versions, seed, and the seconds since ``started`` (from ``time.perf_counter``)."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"Made on {name} with {versions}; seed {seed}; {time.perf_counter() - started:.0f} seconds."
+
+
+def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> None:
+    """The mean over seeds as a line in the colour of ``name``, the range from least to greatest as a band."""
+    spread = table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
+    ax.plot(spread[x], spread[y], color=COLORS[name], marker=MARKERS[name], markersize=4, label=name)
+    ax.fill_between(spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0)
+
+
+def plot_degradation(table: pl.DataFrame) -> None:
+    """Training and test error against depth, from `nbsrc.degradation.depth_experiment`."""
+    _, axes = plt.subplots(1, 2, sharey=True)
+    for ax, part in zip(axes, ("train", "test")):
+        for kind in ("plain", "residual"):
+            mean_and_range(ax, table.filter(kind=kind), "depth", f"{part}_error", kind)
+        ax.set(title={"train": "Training images", "test": "Test images"}[part], xlabel="depth (weighted layers)")
+        ax.set_xticks(table["depth"].unique().sort())
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].set_ylabel("error (share of images)")
+    axes[0].legend()
+
+
+def plot_gradient_flow(table: pl.DataFrame) -> None:
+    """Gradient norm per layer, one panel a depth, from `nbsrc.gradient_flow.gradient_flow`."""
+    depths = table["depth"].unique().sort()
+    _, axes = plt.subplots(1, len(depths), sharey=True)
+    for ax, depth in zip(axes, depths):
+        for kind in table["kind"].unique(maintain_order=True):
+            norms = table.filter(kind=kind, depth=depth).group_by("layer").agg(pl.col("norm").log().mean().exp())
+            norms = norms.sort("layer")
+            ax.semilogy(norms["layer"], norms["norm"], color=COLORS[kind], label=kind)
+        ax.set(title=f"{depth} layers", xlabel="layer (1 is next to the input)")
+    axes[0].set_ylabel("norm of the weights' gradient")
+    axes[0].legend(fontsize=8)
+
+
+def plot_learning_curves(history: Sequence[Mapping[str, float]]) -> None:
+    """Loss and accuracy per epoch, on training and test images, from rows of a training loop."""
+    epochs = [row["epoch"] for row in history]
+    _, axes = plt.subplots(1, 2)
+    for ax, quantity in zip(axes, ("loss", "accuracy")):
+        for part in ("training", "test"):
+            values = [row[f"{part}_{quantity}"] for row in history]
+            ax.plot(epochs, values, color=COLORS[part], marker=MARKERS[part], markersize=4, label=part)
+        ax.set(xlabel="epoch", xticks=epochs if len(epochs) < 12 else epochs[:: len(epochs) // 6])
+    axes[0].set_ylabel("cross-entropy (nats)")
+    axes[1].set_ylabel("accuracy (share of images)")
+    axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].legend()
+
+
+def plot_confusion(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> None:
+    """How often each class (row) is taken for each class (column)."""
+    counts = np.zeros((len(names), len(names)), dtype=int)
+    np.add.at(counts, (labels.numpy(), predicted.numpy()), 1)
+    _, ax = plt.subplots(figsize=(5, 4.6))
+    shade = np.sqrt(counts / counts.max())  # square root: single mistakes stay visible beside hundreds of hits
+    ax.imshow(shade, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "#ffffff" if shade[row, column] > 0.6 else "#1a1a1a"
+            ax.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+    ax.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 2 else 0)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+
+
+def plot_predictions(
+    images: Tensor, labels: Tensor, logits: Tensor, names: Sequence[str], *, columns: int = 8
+) -> None:
+    """Two rows of test images: the most confident right answers above, the most confident wrong ones below."""
+    confidence, predicted = logits.softmax(1).max(1)
+    right = predicted == labels
+    _, axes = plt.subplots(2, columns, figsize=(7, 2.6))
+    for row, chosen, color in zip(axes, (right, ~right), (COLORS["residual"], COLORS["plain"])):
+        order = torch.argsort(confidence, descending=True)
+        order = order[chosen[order]][:columns].tolist()
+        for ax in row:
+            ax.set_axis_off()
+        for ax, i in zip(row, order):
+            image = images[i].float()
+            image = (image - image.min()) / (image.max() - image.min())
+            ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray_r" if len(image) == 1 else None)
+            told = names[predicted[i]] if right[i] else f"{names[predicted[i]]}, not {names[labels[i]]}"
+            ax.set_title(f"{told}\n{confidence[i]:.0%}", fontsize=8, color=color)
