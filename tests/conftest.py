@@ -1,6 +1,7 @@
 """A small encoded stream with habits to learn, for tests that need no OCSF: who does what, from where, how much."""
 
 import numpy as np
+import pytest
 
 from nbsrc.ocsf import EncodedEvents
 
@@ -9,7 +10,7 @@ CATEGORICAL = ("actor.user.name", "actor.user.uid", "src_endpoint.hostname", "sr
 NUMERIC = ("traffic.bytes", "time.hour_sin", "time.hour_cos")
 
 
-def small_events(n: int, *, seed: int, unusual: float = 0.0, copies: bool = False) -> tuple[EncodedEvents, np.ndarray]:
+def make_events(n: int, *, seed: int, unusual: float = 0.0, copies: bool = False) -> tuple[EncodedEvents, np.ndarray]:
     """Events and which of them are unusual. A user works from one of two hosts, has a role with its operations, and an
     operation moves its own amount of bytes. An unusual event breaks one habit: a stranger's host, another role's operation,
     or 30 times the bytes. With `copies`, all unusual events are one event, repeated: an attack that loops."""
@@ -32,3 +33,9 @@ def small_events(n: int, *, seed: int, unusual: float = 0.0, copies: bool = Fals
         categorical[bad], numeric[bad] = categorical[bad][0], numeric[bad][0]
     cardinalities = tuple(k + 2 for k in (USERS, USERS, HOSTS, HOSTS, OPERATIONS, 2))
     return EncodedEvents(numeric, categorical, cardinalities, NUMERIC, CATEGORICAL, np.arange(n, dtype=np.int64) * 1000), bad
+
+
+@pytest.fixture(scope="session")
+def small_events():
+    """make_events, as a fixture: test modules cannot import each other."""
+    return make_events
