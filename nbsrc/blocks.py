@@ -10,7 +10,6 @@ Every block maps (batch, in_channels, height, width) to
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -77,6 +76,7 @@ class PlainBlock(nn.Module):
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a skip: relu(F(x) + x) (He et al. 2016a, Fig. 2 and Fig. 5, left).
 
+    >>> import torch
     >>> BasicBlock(64, 128, stride=2)(torch.zeros(1, 64, 32, 32)).shape
     torch.Size([1, 128, 16, 16])
     """
@@ -134,6 +134,7 @@ class BottleneckBlock(nn.Module):
 
     ``channels`` is the narrow width; the block's output has ``4 * channels``.
 
+    >>> import torch
     >>> BottleneckBlock(256, 64)(torch.zeros(1, 256, 56, 56)).shape
     torch.Size([1, 256, 56, 56])
     """

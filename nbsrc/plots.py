@@ -176,13 +176,12 @@ def plot_predictions(
     right = predicted == labels
     _, axes = plt.subplots(2, columns, figsize=(7, 2.6))
     for row, chosen, color in zip(axes, (right, ~right), (COLORS["residual"], COLORS["plain"])):
-        order = torch.argsort(confidence, descending=True)
-        order = order[chosen[order]][:columns].tolist()
+        surest = torch.argsort(confidence, descending=True)
         for ax in row:
             ax.set_axis_off()
-        for ax, i in zip(row, order):
+        for ax, i in zip(row, surest[chosen[surest]][:columns].tolist()):
             image = images[i].float()
             image = (image - image.min()) / (image.max() - image.min())
             ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray_r" if len(image) == 1 else None)
-            told = names[predicted[i]] if right[i] else f"{names[predicted[i]]}, not {names[labels[i]]}"
+            told = names[int(predicted[i])] + ("" if right[i] else f", not {names[int(labels[i])]}")
             ax.set_title(f"{told}\n{confidence[i]:.0%}", fontsize=8, color=color)

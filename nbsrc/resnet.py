@@ -86,7 +86,7 @@ class ResNet(nn.Module):
         stage = []
         for i in range(blocks):
             stage.append(block(self._channels, channels, stride if i == 0 else 1, **options))
-            self._channels = channels * block.expansion  # type: ignore[operator]
+            self._channels = channels * block.expansion  # type: ignore[attr-defined]
         return nn.Sequential(*stage)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""Put the figures that the cells drew into the page itself, where they follow light and dark mode.
+
+A cell draws with matplotlib as ever; its output is SVG. As an <img> that SVG could not see the
+page's colours. As an element of the page it can: what was drawn in the ink and paper colours of
+``nbsrc.plots`` takes the theme's text and background, every other colour stays as drawn.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+INK, PAPER = "#1b1f24", "#ffffff"  # nbsrc.plots
+NUMBERS = re.compile(r'(?<=[\s(])(d|x|y|points|transform|viewBox)="([^"]*)"')
+
+
+def shorten(attribute: re.Match) -> str:
+    """Coordinates to a hundredth of a point, which no screen shows."""
+    value = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), attribute[2])
+    return f'{attribute[1]}="{" ".join(value.split())}"'
+
+
+def for_page(svg: str, *, name: str, alt: str) -> str:
+    """matplotlib's SVG as an element of a page, its ids made unique by ``name``."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = NUMBERS.sub(shorten, svg).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = svg.replace(INK, "currentColor")
+    svg = re.sub(rf"(<(?!text|tspan)[^>]*?){PAPER}", r"\1var(--pst-color-background)", svg)
+    svg = re.sub(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg)
+    start, rest = re.sub(r">\s+<", "><", svg).split(">", 1)
+    width, height = (round(float(n) * 4 / 3) for n in re.findall(r' (?:width|height)="([\d.]+)pt"', start))
+    box = re.search(r'viewBox="([^"]+)"', start)[1]
+    return (
+        f'<svg class="figure" role="img" aria-label="{escape(alt)}" width="{width}" height="{height}" '
+        f'viewBox="{box}" stroke-linejoin="round">{rest}'
+    )
+
+
+def inline_figures(app, doctree: nodes.document, docname: str) -> None:
+    if app.builder.format != "html":
+        return
+    drawn = Path(app.outdir).parent / "jupyter_execute"
+    for number, node in enumerate(list(doctree.findall(nodes.image))):
+        path = Path(app.srcdir, node["uri"])
+        if path.suffix != ".svg" or drawn not in path.resolve().parents:
+            continue
+        if not node.get("alt"):
+            logger.warning("figure without alt text (mystnb: image: alt:)", location=node)
+        name = f"{docname.replace('/', '-')}-figure-{number}"
+        svg = for_page(path.read_text(encoding="utf-8"), name=name, alt=node.get("alt", ""))
+        node.replace_self(nodes.raw("", svg, format="html"))
+
+
+def setup(app) -> dict:
+    app.connect("doctree-resolved", inline_figures)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

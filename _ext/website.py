@@ -1,0 +1,142 @@
+"""The site around the chapters: what the header offers, and what no reader should have to fetch.
+
+Everything that names the repository (edit, issue, Colab, Binder) hangs on the one setting
+`repository: url` in _config.yml, and is absent without it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from docutils import nodes
+from fontTools import subset
+from fontTools.ttLib import TTFont
+
+ROOT = Path(__file__).parents[1]
+BUTTONS = ["use_repository_button", "use_issues_button", "use_edit_page_button"]
+ICON = re.compile(r"\bfa-[a-z0-9-]+")
+CODEPOINT = re.compile(r"""["']\\(f[0-9a-f]{3})["']""")
+
+
+def notebook_links(pagename: str, *, repository: str, branch: str) -> list[dict[str, str]]:
+    """Where the page's notebook can be opened: nowhere without a repository on GitHub."""
+    _, _, project = repository.rstrip("/").removesuffix(".git").partition("github.com/")
+    if not project:
+        return []
+    notebook = f"notebooks/{pagename}.ipynb"
+    return [
+        {
+            "text": "Open in Colab",
+            "url": f"https://colab.research.google.com/github/{project}/blob/{quote(branch)}/{notebook}",
+            "icon": "_static/images/logo_colab.png",
+        },
+        {
+            "text": "Open in Binder",
+            "url": f"https://mybinder.org/v2/gh/{project}/{quote(branch, safe='')}?labpath={quote(notebook, safe='')}",
+            "icon": "_static/images/logo_binder.svg",
+        },
+    ]
+
+
+def use_repository(app, config) -> None:
+    options = config.html_theme_options
+    for button in BUTTONS:
+        options[button] = bool(options.get("repository_url"))
+    options["use_download_button"] = False  # the theme's offers the Markdown; ours the notebook
+    options["navbar_persistent"] = []  # search stands in the sidebar
+    config.ogp_site_url = config.html_baseurl
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path.rstrip("/") + "/"
+
+
+def describe(app, doctree: nodes.document) -> None:
+    """A page's front matter may hold its ``description``, for search engines and link previews."""
+    metadata = app.env.metadata[app.env.docname]
+    if "description" in metadata:
+        doctree.insert(0, nodes.meta(name="description", content=metadata["description"]))
+        metadata["og:description"] = metadata["description"]
+
+
+def add_buttons(app, pagename: str, templatename: str, context: dict, doctree) -> None:
+    if not (ROOT / "notebooks" / f"{pagename}.ipynb").is_file():
+        return
+    options = app.config.html_theme_options
+    context["notebook"] = context["pathto"](f"notebooks/{pagename}.ipynb", resource=True)
+    context["notebook_links"] = notebook_links(
+        pagename, repository=options.get("repository_url", ""), branch=options.get("repository_branch") or "main"
+    )
+
+
+def copy_notebooks(out: Path) -> None:
+    shutil.rmtree(out / "notebooks", ignore_errors=True)
+    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        (out / "notebooks").mkdir(exist_ok=True)
+        shutil.copy(notebook, out / "notebooks")
+
+
+def drop_fontawesome_script(out: Path) -> None:
+    """The theme's style sheet draws the same icons that its 1.5 MB script draws again."""
+    for page in out.rglob("*.html"):
+        html = page.read_text(encoding="utf-8")
+        slim = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
+        if slim != html:
+            page.write_text(slim, encoding="utf-8")
+    (out / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
+
+
+def keep_used_icons(out: Path) -> None:
+    """Reduce Font Awesome's rules and fonts to the icons that occur in the pages and scripts."""
+    static = out / "_static"
+    texts = [p for p in out.rglob("*") if p.suffix in (".html", ".js") and p.is_file()]
+    used = {icon for path in texts for icon in ICON.findall(path.read_text(encoding="utf-8"))}
+    sheet = static / "styles/pydata-sphinx-theme.css"
+    css = sheet.read_text(encoding="utf-8")
+
+    def keep(rule: re.Match) -> str:
+        return rule[0] if used & set(ICON.findall(rule[1])) else ""
+
+    css = re.sub(r"((?:\.fa-[a-z0-9-]+:{1,2}before,?)+)\{content:[^}]*\}", keep, css)
+    css = re.sub(r"@font-face\{[^}]*/fa-v4compatibility[^}]*\}", "", css)
+    css = re.sub(
+        r"url\(([^)]*/fa-[\w-]+)\.woff2\) format\(\"woff2\"\),url\([^)]*\.ttf\) format\(\"truetype\"\)",
+        r'url(\1.woff) format("woff")',
+        css,
+    )
+    sheet.write_text(re.sub(r"/\*# sourceMappingURL=.*?\*/", "", css), encoding="utf-8")
+    codepoints = {int(c, 16) for p in static.rglob("*.css") for c in CODEPOINT.findall(p.read_text(encoding="utf-8"))}
+    fonts = static / "vendor/fontawesome/webfonts"
+    for path in fonts.glob("*.ttf"):
+        font = TTFont(path)
+        subsetter = subset.Subsetter()
+        subsetter.populate(unicodes=codepoints)
+        subsetter.subset(font)
+        font.flavor = "woff"
+        font.save(path.with_suffix(".woff"))
+    for path in [*fonts.glob("*.ttf"), *fonts.glob("*.woff2")]:
+        path.unlink()
+
+
+def finish(app, exception) -> None:
+    if exception or app.builder.format != "html":
+        return
+    out = Path(app.outdir)
+    copy_notebooks(out)
+    drop_fontawesome_script(out)
+    keep_used_icons(out)
+    for source_map in (out / "_static").rglob("*.map"):
+        source_map.unlink()
+    shutil.rmtree(out / "_static/locales", ignore_errors=True)  # translations that Sphinx has already read
+
+
+def setup(app) -> dict:
+    app.setup_extension("sphinxext.opengraph")
+    app.setup_extension("notfound.extension")
+    if app.config.html_baseurl:
+        app.setup_extension("sphinx_sitemap")
+    app.connect("config-inited", use_repository)
+    app.connect("doctree-read", describe)
+    app.connect("html-page-context", add_buttons, priority=600)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

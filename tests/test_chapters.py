@@ -1,0 +1,161 @@
+"""Every chapter runs from top to bottom, and what its text says is what came out."""
+
+import ast
+from pathlib import Path
+
+import chapters
+import matplotlib
+import pytest
+import yaml
+from nbformat import NotebookNode
+from small_cifar10 import write_split
+
+ROOT = Path(__file__).parents[1]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [ROOT / f"{entry['file']}.md" for entry in TOC["chapters"]]
+CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
+
+
+@pytest.fixture(scope="session")
+def executed():
+    """Each chapter's executed notebook; the build reuses the execution, and takes over one that it has made."""
+    notebooks: dict[Path, NotebookNode] = {}
+
+    def get(path: Path) -> NotebookNode:
+        if path not in notebooks:
+            notebooks[path] = chapters.executed_chapter(path)
+        return notebooks[path]
+
+    return get
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_runs(path, executed):
+    notebook = executed(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.execution_count
+            assert not any(output.output_type == "error" for output in cell.outputs)
+            assert not any(output.get("name") == "stderr" for output in cell.outputs), cell.outputs
+
+
+def glued(notebook: NotebookNode) -> dict[str, object]:
+    """The values that the text takes from the cells."""
+    values = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            if name:
+                (text,) = output.data.values()
+                values[name] = ast.literal_eval(text)
+    return values
+
+
+def printed(notebook: NotebookNode) -> str:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "\n".join(output.text for output in outputs if output.output_type == "stream")
+
+
+@pytest.fixture(scope="session")
+def part1(executed):
+    return glued(executed(ROOT / "part1-resnet.md"))
+
+
+@pytest.fixture(scope="session")
+def part1_printed(executed):
+    return printed(executed(ROOT / "part1-resnet.md"))
+
+
+def test_residual_nets_train_better_than_plain_ones_at_depth_56_on_every_seed(part1):
+    assert part1["residual_56_worst"] < part1["plain_56_best"]
+
+
+def test_plain_nets_degrade_in_training_error(part1):
+    assert part1["plain_8_train"] < 1  # percent
+    assert part1["plain_56_train"] > 20
+    assert part1["plain_56_test"] > 20
+    assert part1["residual_56_train"] < 5 and part1["residual_56_test"] < 10
+
+
+def test_gradient_decays_in_plain_grows_with_batchnorm_and_stays_level_in_residual_stacks(part1):
+    assert abs(part1["rate_plain"] - part1["rate_plain_theory"]) < 0.03
+    assert 1.1 < part1["rate_batchnorm"] < part1["rate_yang"] + 0.05
+    assert 0.9 < part1["rate_residual"] < 1.1
+    assert part1["decay_plain"] < 1e-20
+    assert part1["residual_growth"] > 1e3  # "the level of the whole line rises with depth"
+
+
+def test_half_of_the_gradients_pass_the_last_relu(part1):
+    assert 48 < part1["relu_passes"] < 52
+
+
+def test_bottleneck_has_5_9_percent_of_the_weights(part1):
+    assert round(part1["bottleneck_ratio"], 1) == 5.9
+    assert round(part1["bottleneck_saving"], 1) == 94.1
+
+
+def test_the_trained_net_is_useful(part1):
+    assert part1["final_test_accuracy"] > 95
+    assert part1["final_wrong"] == round(part1["test_images"] * (1 - part1["final_test_accuracy"] / 100))
+
+
+def test_what_the_cells_print_is_what_the_text_says(part1_printed):
+    assert "1 (stem) + 16 (4 stages x 2 blocks x 2 convolutions) + 1 (linear) = 18" in part1_printed
+    assert "<All keys matched successfully>" in part1_printed
+    assert "largest difference between the outputs: 0.0" in part1_printed
+    assert "589,824 + 589,824 = 1,179,648" in part1_printed
+    for depth in (50, 101, 152):
+        assert f"= {depth}, counted {depth}" in part1_printed
+    assert "H == relu(F + x): True" in part1_printed and "plain == relu(F): True" in part1_printed
+
+
+def test_he_initialization_takes_the_decay_away(part1_printed):
+    (line,) = [line for line in part1_printed.splitlines() if line.startswith("factor per layer:")]
+    rates = [float(rate) for rate in line.split(":")[1].split(",")]
+    assert all(0.9 < rate < 1.1 for rate in rates)
+
+
+def test_the_architecture_table_has_torchvisions_parameters(executed):
+    notebook = executed(ROOT / "part1-resnet.md")
+    tables = "".join(
+        output.data["text/html"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "text/html" in output.get("data", {})
+    )
+    for count in ("11,689,512", "21,797,672", "25,557,032", "44,549,160", "60,192,808"):
+        assert f">{count}<" in tables
+
+
+def test_every_glued_number_is_used_and_every_used_number_is_glued(executed):
+    for path in CHAPTERS:
+        names = set(glued(executed(path)))
+        text = path.read_text()
+        unused = {name for name in names if f"`{name}" not in text}
+        assert not unused, f"{path.stem} computes numbers that its text does not use: {unused}"
+
+
+def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
+    """As on a reader's GPU, but on a folder of 40 images and for one epoch."""
+    write_split(tmp_path, "train", 40, kind="JPEG")
+    write_split(tmp_path, "test", 20, kind="JPEG")
+    monkeypatch.setattr(matplotlib, "interactive", lambda *_: None)
+    matplotlib.use("agg")
+    cells = [c for c in chapters.read_chapter(ROOT / "part1-resnet.md").cells if c.cell_type == "code"]
+    (switch,) = [i for i, cell in enumerate(cells) if "switch" in cell.metadata.get("tags", [])]
+    (last,) = [i for i, cell in enumerate(cells) if "plot_predictions(" in cell.source]
+    (networks,) = [cell for cell in cells if "def weighted_layers" in cell.source]
+    changes = [
+        ("REAL_CIFAR10 = False", "REAL_CIFAR10 = True"),
+        ('CIFAR10_FOLDER = "data"', f"CIFAR10_FOLDER = {str(tmp_path)!r}"),
+        ("augment, epochs = crop_and_flip, 15", "augment, epochs = crop_and_flip, 1"),
+    ]
+    source = "\n".join(cell.source for cell in [cells[0], cells[1], networks, *cells[switch : last + 1]])
+    for old, new in changes:
+        assert source.count(old) == 1
+        source = source.replace(old, new)
+    names: dict[str, object] = {}
+    exec(compile(source, "part1-resnet.md", "exec"), names)
+    assert names["train_images"].shape == (40, 3, 32, 32)
+    assert names["names"][0] == "airplane" and names["augment"].__name__ == "crop_and_flip"
+    assert len(names["history"]) == 1 and names["logits"].shape == (20, 10)
