@@ -11,7 +11,7 @@ import torch
 from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
 from torch import Tensor
 
-from nbsrc.ocsf import EncodedEvents
+from nbsrc.encode import EncodedEvents
 from nbsrc.pretrain import MaskedModel, read_tensors, split_by_time, write_tensors
 
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
@@ -148,44 +148,46 @@ class KNNDetector:
 
     Distances are taken after whitening (Mahalanobis): an embedding's few strong directions tell classes of events
     apart, its weak ones tell whether an event's parts belong together.
-    The k-th neighbour and not the nearest, and a sample that leaves out the 5% that the model itself finds the most
-    surprising: past events may contain an attack, and a copy of it is no evidence that an event is normal.
+    Past events may contain an attack, and a copy of it is no evidence that an event is normal: the sample holds at
+    most `copies` events with the same categories, and k is larger than that.
 
     model: pre-trained on the same baseline. Learned: `references_` (references, d_block), `threshold_`.
-    Raises as SurpriseDetector does, and ValueError if the baseline has no more than k references.
+    Scores are computed on the device that the model is on. Raises ValueError if k is not larger than `copies`, the
+    baseline has no more than k references, or events have other columns than the model; NotFittedError before `fit`.
     """
 
     def __init__(
         self,
         model: MaskedModel,
         *,
-        k: int = 5,
+        k: int = 10,
+        copies: int = 5,
         references: int = 4000,
-        trimmed: float = 0.05,
         false_alarms: float = 0.001,
         seed: int = 0,
     ) -> None:
+        if not 0 < copies < k:
+            raise ValueError(f"k must be larger than copies, and copies positive, however: {k=}, {copies=}")
         self.model = model
         self.k = k
+        self.copies = copies
         self.references = references
-        self.trimmed = trimmed
         self.false_alarms = false_alarms
         self.seed = seed
 
     def fit(self, baseline: EncodedEvents) -> "KNNDetector":
         """Sample the references from the baseline's earlier part; set the threshold on its last part."""
         past, recent = split_by_time(baseline.time, HELD_OUT)
-        sample = np.random.default_rng(self.seed).permutation(past)[: self.references]
+        sample = np.random.default_rng(self.seed).permutation(past)
+        sample = sample[_copy_number(baseline.categorical[sample]) < self.copies][: self.references]
         if len(sample) <= self.k:
-            raise ValueError(f"a {self.k}-th neighbour needs more than {self.k} events, however: {len(sample)}")
-        candidates = rows_of(baseline, sample)
-        surprise = SurpriseDetector(self.model).fit(baseline).decision_function(candidates)
-        kept = np.argsort(surprise, kind="stable")[: max(self.k + 1, round(len(sample) * (1 - self.trimmed)))]
-        embedded = self._embed(rows_of(candidates, np.sort(kept)))
+            raise ValueError(f"{self.k} neighbours need more than {self.k} unlike events, however: {len(sample)}")
+        embedded = self._embed(rows_of(baseline, sample))
         self.mean_ = embedded.mean(0)
         covariance = torch.cov(embedded.T.double())
-        # Directions without variance must not blow up: a thousandth of the mean variance is added to each.
-        covariance += 1e-3 * covariance.diagonal().mean().clamp(min=1e-12) * torch.eye(len(covariance)).to(covariance)
+        # A direction without variance must not blow up: each is given a thousandth of the mean variance.
+        ridge = 1e-3 * covariance.diagonal().mean().clamp(min=1e-12)
+        covariance += ridge * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
         self.whitening_ = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
         self.references_ = (embedded - self.mean_) @ self.whitening_
         self.threshold_ = threshold(self.decision_function(rows_of(baseline, recent)), self.false_alarms)
@@ -210,3 +212,17 @@ class KNNDetector:
         with torch.no_grad():
             parts = [self.model.embed(*batch) for batch in self.model.batches(encoded)]
         return torch.cat(parts) if parts else self.model.mask_vectors.detach()[:0]
+
+
+def _copy_number(categorical: np.ndarray) -> np.ndarray:
+    """How many earlier rows are equal to each row.
+
+    >>> _copy_number(np.array([[1, 2], [3, 4], [1, 2], [1, 2]])).tolist()
+    [0, 0, 1, 2]
+    """
+    _, kind = np.unique(categorical, axis=0, return_inverse=True)
+    order = np.argsort(kind.ravel(), kind="stable")
+    counts = np.bincount(kind.ravel())
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return number

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.ocsf import EncodedEvents
+from nbsrc.encode import EncodedEvents
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import _watched, default_device, one_cycle
 
@@ -38,12 +38,14 @@ UNSEEN = 1  # the encoder's index for a category that it has not seen
 
 
 def object_of(name: str) -> str:
-    """The object that a field belongs to: its name up to the last dot, and "" for a field of the event itself.
+    """The object that a column belongs to: its name up to the last dot, and "" for a field of the event itself.
 
-    >>> object_of("actor.user.name"), object_of("severity_id")
-    ('actor.user', '')
+    >>> object_of("actor.user.name"), object_of("severity_id"), object_of("time.hour_sin")
+    ('actor.user', '', 'time')
+    >>> object_of("traffic.bytes.present")  # the encoder's, for whether traffic.bytes is there
+    'traffic'
     """
-    return name.rpartition(".")[0]
+    return name.removesuffix(".present").rpartition(".")[0]
 
 
 class MaskedModel(nn.Module):

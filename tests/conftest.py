@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nbsrc.ocsf import EncodedEvents
+from nbsrc.encode import EncodedEvents
 
 USERS, HOSTS, OPERATIONS = 20, 20, 8
 CATEGORICAL = ("actor.user.name", "actor.user.uid", "src_endpoint.hostname", "src_endpoint.ip", "api.operation", "status")
