@@ -89,18 +89,14 @@ class SurpriseDetector:
         return (self.decision_function(encoded) > self.threshold_).astype(np.int64)
 
     def explain(self, encoded: EncodedEvents) -> np.ndarray:
-        """What each field adds to the score: (rows, columns), in the order of `model.names`; a row sums to its score.
+        """How much less likely each field is than usual, in nats: (rows, columns), in the order of `model.names`.
 
-        Within an object, its surprise is shared out by how far each field's likelihood is below the usual.
+        A field's negative log-likelihood minus its mean in the held-out baseline. The fields with the largest
+        values made the event stand out: a field is compared with itself, so that of two that disagree (a user and a
+        host) the one that is at odds with all else comes first.
         """
-        nll = self._column_nll(encoded)
-        surprise = self._surprise(nll)
-        excess = np.maximum(nll - self.expected_, 1e-6)
-        parts = np.empty_like(excess)
-        for group, columns in enumerate(self.model.groups):
-            share = excess[:, columns] / excess[:, columns].sum(1, keepdims=True)
-            parts[:, columns] = surprise[:, group, None] * share
-        return parts
+        self._check_fitted()
+        return self._column_nll(encoded) - self.expected_
 
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""

@@ -87,8 +87,6 @@ def test_copies_of_one_attack_in_the_past_do_not_make_it_normal(small_events, pa
     model = trained(dirty, 0)
     scores = KNNDetector(model).fit(dirty).decision_function(later)
     assert average_precision_score(copies[~unusual], scores[~unusual]) > 0.5
-    naive = KNNDetector(model, k=10_000 // 1000, copies=9).fit(dirty)  # still more neighbours than copies
-    assert naive.decision_function(later)[copies].min() > 0
     for detector in DETECTORS:  # what else is unusual is still found
         scores = detector(model).fit(dirty).decision_function(later)
         assert average_precision_score(unusual[~copies], scores[~copies]) > 0.8
@@ -117,27 +115,20 @@ def test_a_score_depends_on_its_event_alone(detector, past, new, models):
     assert np.array_equal(scores, detector(models[0]).fit(past[0]).decision_function(events))
 
 
-@pytest.mark.parametrize(
-    ("field", "objects"),
-    [("src_endpoint.ip", {"src_endpoint", "actor.user"}), ("api.operation", {"api", "actor.user", "traffic"})],
-)
-def test_reasons_name_the_object_that_was_tampered_with(field, objects, past, new, models):
-    """Of normal events in which one field is exchanged, the reasons name that field's object, or one it contradicts."""
-    events, unusual = new[0]
-    normal = rows_of(events, np.flatnonzero(~unusual)[:200])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("field", ["actor.user.name", "src_endpoint.hostname", "src_endpoint.ip", "api.operation"])
+def test_reasons_name_the_field_that_was_tampered_with(field, seed, past, new, models):
+    """In normal events with one field exchanged, that field is among the three reasons, and mostly the first."""
+    events, unusual = new[seed]
+    normal = rows_of(events, np.flatnonzero(~unusual)[:300])
     column = normal.categorical_names.index(field)
     categorical = normal.categorical.copy()
     size = normal.cardinalities[column] - 2
     categorical[:, column] = (categorical[:, column] - 2 + size // 2) % size + 2
-    detector = SurpriseDetector(models[0]).fit(past[0])
-    parts = detector.explain(replace(normal, categorical=categorical))
-    scores = detector.decision_function(replace(normal, categorical=categorical))
-    np.testing.assert_allclose(parts.sum(1), scores, rtol=1e-4)
-    names = models[0].names
-    top = np.array(names)[parts.argmax(1)]
-    assert np.mean([name.rpartition(".")[0] in objects for name in top]) > 0.9
-    first_three = np.argsort(-parts, 1)[:, :3]
-    assert np.mean([names.index(field) in row for row in first_three]) > 0.7
+    reasons = SurpriseDetector(models[seed]).fit(past[seed]).explain(replace(normal, categorical=categorical))
+    order = np.argsort(-reasons, 1) == models[seed].names.index(field)
+    assert order[:, :3].any(1).mean() > 0.95
+    assert order[:, 0].mean() > 0.7
 
 
 def test_a_saved_detector_scores_as_before(past, new, models, tmp_path):
