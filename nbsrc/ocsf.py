@@ -34,7 +34,7 @@ Reject = tuple[str, int, str]
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
-PIECE = 5_000  # lines that are parsed at once, by one thread
+PIECE = 2_000  # lines that are parsed at once, by one thread
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
 
 
