@@ -223,9 +223,10 @@ def plot_published(
     _, ax = plt.subplots(figsize=(7, 4))
     for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
         for row, (name, models) in enumerate(reversed(list(scores.items()))):
-            if models[which] is None or models[0] is None:
+            mlp, other = models[0], models[which]
+            if mlp is None or other is None:
                 continue
-            (base, _), (mean, deviation) = models[0], models[which]
+            (base, _), (mean, deviation) = mlp, other
             sign = -1 if name in lower_is_better else 1
             ax.errorbar(
                 100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
