@@ -343,7 +343,7 @@ def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str,
     if known:
         kind, enumeration = known
         said = f"schema: {kind}" + (", enumeration" if enumeration else "")
-        if kind in ("timestamp_t", "datetime_t") and _parses(_moment("value", pl.String()), values):
+        if kind in ("timestamp_t", "datetime_t") and _parses(_moment("value", pl.String()), values.filter(values != "0")):
             return "time", said, False
         if kind == "port_t":
             return "port", said, False
@@ -390,7 +390,7 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
 def _parses(parsed: pl.Expr, values: pl.Series, of: int | None = None) -> bool:
     """Whether nine of ten distinct values make sense as what `parsed` reads from them."""
     found = values.alias("value").to_frame().select(parsed.is_not_null().sum()).item()
-    return found > 0.9 * (len(values) if of is None else of)
+    return found >= 0.9 * (len(values) if of is None else of)
 
 
 # What the fitted rows decide.

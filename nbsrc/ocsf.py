@@ -15,10 +15,12 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import polars as pl
 
 from nbsrc.encode import EncodedEvents, EventEncoder
@@ -32,6 +34,7 @@ Reject = tuple[str, int, str]
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
+PIECE = 5_000  # lines that are parsed at once, by one thread
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
 
 
@@ -93,7 +96,7 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     for series in events.get_columns():
         for name, leaf in _leaves(series.name, series, exclude):
             columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
-    return pl.DataFrame([s.alias(name) for name, s in columns.items()], height=events.height)
+    return _frame([s.alias(name) for name, s in columns.items()], events.height)
 
 
 def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
@@ -101,18 +104,25 @@ def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[
         return
     dtype = series.dtype
     if isinstance(dtype, pl.Struct):
-        for field in dtype.fields:
-            yield from _leaves(f"{name}.{field.name}", series.struct.field(field.name), exclude)
+        for field in series.struct.unnest().get_columns() if dtype.fields else []:
+            yield from _leaves(f"{name}.{field.name}", field, exclude)
     elif isinstance(dtype, pl.List | pl.Array):
         series = series.cast(pl.List(dtype.inner))
         yield f"{name}.length", series.list.len().cast(pl.Int64)
         if isinstance(dtype.inner, pl.Struct | pl.List | pl.Array):
             yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), exclude)
         elif dtype.inner not in (pl.Null, pl.Binary):
-            distinct = series.cast(pl.List(pl.String)).list.drop_nulls().list.unique().list.sort()
-            yield f"{name}.all", distinct.list.join(",")
+            yield f"{name}.all", _joined(series.cast(pl.List(pl.String)))
     else:
         yield name, series
+
+
+def _joined(lists: pl.Series) -> pl.Series:
+    """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
+    rows = lists.to_frame("text").with_row_index("row")
+    texts = rows.explode("text").drop_nulls("text").unique().sort("row", "text")
+    joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
+    return rows.select("row").join(joined, on="row", how="left", maintain_order="left")["text"]
 
 
 def _coalesce(a: pl.Series, b: pl.Series) -> pl.Series:
@@ -266,76 +276,94 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
 
 
 def _read_block(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
-    """Fast for the lines that allow it: a block that fails is halved in sixteenths, and only those read slowly."""
-    block = [(row, _repair(line)) for row, line in block] if _maybe_surrogates(block) else block
-    events = _read_fast(block)
+    pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
+        parts = list(pool.map(lambda piece: _read_piece(piece, file), pieces))
+    for _, bad in parts:
+        rejects += bad
+    return _stack([events for events, _ in parts])
+
+
+def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject]]:
+    """Fast if the lines allow it, else fast for those of its sixteenths that do."""
+    rejects: list[Reject] = []
+    if any(b"\\ud" in line or b"\\uD" in line for _, line in piece):
+        piece = [(row, _repair(line)) for row, line in piece]
+    events = _read_fast(piece)
     if events is not None:
-        return events
-    size = max(64, -(-len(block) // 16))
+        return events, rejects
+    size = max(64, -(-len(piece) // 16))
     parts = []
-    for start in range(0, len(block), size):
-        piece = block[start : start + size]
-        events = _read_fast(piece) if len(block) > size else None
-        parts.append(_read_slowly(piece, file, rejects) if events is None else events)
-    return _stack(parts)
+    for start in range(0, len(piece), size):
+        part = piece[start : start + size]
+        events = _read_fast(part) if len(piece) > size else None
+        parts.append(_read_slowly(part, file, rejects) if events is None else events)
+    return _stack(parts), rejects
 
 
-def _read_fast(block: list[Line]) -> pl.DataFrame | None:
+def _read_fast(piece: list[Line]) -> pl.DataFrame | None:
     """The lines as a frame, or None if they need a closer look."""
-    text = b"\n".join(line for _, line in block)
+    lines = pl.Series([line for _, line in piece], dtype=pl.Binary)
+    text = b"\n".join(line for _, line in piece)
     try:
-        lazy = pl.scan_ndjson(text, infer_schema_length=None)
-        if not all(_plain(dtype, 1) for dtype in lazy.collect_schema().dtypes()):
+        schema = pl.scan_ndjson(text, infer_schema_length=None).collect_schema()
+        if not all(_plain(dtype, 1) for dtype in schema.dtypes()):
             return None
-        events = lazy.collect()
+        records = lines.cast(pl.String).str.json_decode(pl.Struct(schema))
     except pl.exceptions.PolarsError:
         return None
-    if events.height != len(block) or _keys_in_text(text) != sum(map(_keys_in, events.get_columns())):
+    if records.null_count() or _in_text(text) != _in_series(records):
         return None
-    return events
+    return _frame(records.struct.unnest().get_columns() if schema else [], len(piece))
 
 
-def _plain(dtype: pl.DataType, depth: int) -> bool:
+def _plain(dtype: Any, depth: int) -> bool:
     if isinstance(dtype, pl.Struct):
-        return depth < MAX_DEPTH and len(dtype.fields) <= MAX_KEYS and all(_plain(f.dtype, depth + 1) for f in dtype.fields)  # type: ignore[arg-type]
-    if isinstance(dtype, pl.List):
-        return depth < MAX_DEPTH and _plain(dtype.inner, depth + 1)  # type: ignore[arg-type]
+        fields = dtype.fields
+        return depth < MAX_DEPTH and len(fields) <= MAX_KEYS and all(_plain(f.dtype, depth + 1) for f in fields)
+    if isinstance(dtype, pl.List):  # of lists, Polars would also make a list of lists from [1, [2]]
+        return depth < MAX_DEPTH and not isinstance(dtype.inner, pl.List) and _plain(dtype.inner, depth + 1)
     return dtype in (pl.Null, pl.Boolean, pl.Int64, pl.Float64, pl.String)
 
 
-def _keys_in_text(text: bytes) -> int:
-    """How many keys with a value other than null the text holds: `":` ends a key, unless its quote is escaped.
+def _in_text(text: bytes) -> tuple[int, int]:
+    """How many keys with a value the text holds, nulls aside, and how many of those values are true or false.
 
-    Anything that this miscounts (space before a colon, an escaped backslash before a quote) makes the counts differ,
-    which costs a slow reading and loses nothing.
+    `":` ends a key unless its quote is escaped. What this miscounts (space before a colon, an escaped backslash before
+    a quote) makes the counts differ from the frame's, which costs a slow reading and loses nothing.
     """
-    nulls = text.count(b'":null') + text.count(b'": null') - text.count(b'\\":null') - text.count(b'\\": null')
-    return text.count(b'":') - text.count(b'\\":') - nulls
+    codes = np.frombuffer(text + b"    ", dtype=np.uint8)
+    ends = np.flatnonzero((codes[1:-3] == ord('"')) & (codes[2:-2] == ord(":"))) + 1
+    ends = ends[codes[ends - 1] != ord("\\")]
+    value = codes[ends + 2]
+    value = np.where(value == ord(" "), codes[ends + 3], value)
+    nulls, booleans = value == ord("n"), (value == ord("t")) | (value == ord("f"))
+    return len(ends) - int(nulls.sum()), int(booleans.sum())
 
 
-def _keys_in(series: pl.Series) -> int:
-    """The same count in what was read: it is smaller where a key came twice or an object was turned into text."""
-    return len(series) - series.null_count() + _keys_below(series)
+def _in_series(series: pl.Series) -> tuple[int, int]:
+    """The same counts in what was read from it.
 
-
-def _keys_below(series: pl.Series) -> int:
+    They are smaller where a key came twice, or where an object or a boolean was made a text or a number to fit.
+    """
+    keys = booleans = 0
     if isinstance(series.dtype, pl.Struct):
-        return sum(_keys_in(series.struct.field(field.name)) for field in series.dtype.fields)
-    if isinstance(series.dtype, pl.List) and isinstance(series.dtype.inner, pl.Struct | pl.List):
-        return _keys_below(series.explode())
-    return 0
+        for field in series.struct.unnest().get_columns() if series.dtype.fields else []:
+            there = len(field) - field.null_count()
+            below = _in_series(field)
+            keys += there + below[0]
+            booleans += (there if field.dtype == pl.Boolean else 0) + below[1]
+    elif isinstance(series.dtype, pl.List) and isinstance(series.dtype.inner, pl.Struct):
+        return _in_series(series.explode())
+    return keys, booleans
 
 
-def _maybe_surrogates(block: list[Line]) -> bool:
-    return any(b"\\ud" in line or b"\\uD" in line for _, line in block)
+HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.")
 
 
 def _repair(line: bytes) -> bytes:
     """Polars reads half an escaped surrogate pair as NUL; here it becomes U+FFFD."""
-    if b"\\ud" not in line and b"\\uD" not in line:
-        return line
-    half = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.")
-    return half.sub(lambda m: m[0] if len(m[0]) != 6 else b"\\ufffd", line)
+    return HALF.sub(lambda m: m[0] if len(m[0]) != 6 else b"\\ufffd", line)
 
 
 def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
@@ -355,7 +383,7 @@ def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.Data
     columns = [
         pl.Series(name, [_as(record.get(name), k) for record in records], dtype=_dtype(k)) for name, k in kind.items()
     ]
-    return pl.DataFrame(columns, height=len(records))
+    return _frame(columns, len(records))
 
 
 def _strict(line: bytes) -> dict[str, Any]:
@@ -466,6 +494,7 @@ def _as(value: Any, kind: Any) -> Any:
     if isinstance(kind, list):
         return [_as(v, kind[0]) for v in value]
     if kind == pl.String and not isinstance(value, str):
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as Polars writes 2.0
         return json.dumps(_there(value), ensure_ascii=False, default=str)
     return float(value) if kind == pl.Float64 else value
 
@@ -489,7 +518,7 @@ def _stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
     kinds = {name: _no_maps(kind) for name, kind in kinds.items()}
     rows = "row".ljust(1 + max(map(len, kinds), default=0))  # a new name: a frame without columns has rows, too
     alike = [
-        pl.DataFrame([_alike(series, kinds[series.name]) for series in frame.get_columns()], height=frame.height)
+        _frame([_alike(series, kinds[series.name]) for series in frame.get_columns()], frame.height)
         .with_columns(pl.lit(0, dtype=pl.Int8).alias(rows))
         for frame in frames
     ]
@@ -502,6 +531,8 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
         return series
     if isinstance(mine, dict | list):
         return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=_dtype(kind))
+    if mine in (pl.Float32, pl.Float64) and kind == pl.String:
+        return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=kind)
     return series.cast(kind, strict=False)
 
 
@@ -514,6 +545,10 @@ def _widens(mine: Any, kind: Any) -> bool:
     if isinstance(mine, list):
         return isinstance(kind, list) and _widens(mine[0], kind[0])
     return not isinstance(kind, dict | list) and mine.is_numeric() and kind.is_numeric()
+
+
+def _frame(columns: list[pl.Series], height: int) -> pl.DataFrame:
+    return pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
 
 
 def _rejects(rows: list[Reject]) -> pl.DataFrame:
