@@ -76,13 +76,18 @@ def copy_notebooks(out: Path) -> None:
         shutil.copy(notebook, out / "notebooks")
 
 
-def drop_fontawesome_script(out: Path) -> None:
-    """The theme's style sheet draws the same icons that its 1.5 MB script draws again."""
+def mend_pages(out: Path) -> None:
+    """Two things that no setting reaches.
+
+    The theme's style sheet draws the same icons that its 1.5 MB script draws again; and docutils
+    gives references ARIA roles that are deprecated, or that do not belong together.
+    """
     for page in out.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
-        slim = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
-        if slim != html:
-            page.write_text(slim, encoding="utf-8")
+        mended = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
+        mended = mended.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="citation-list">', "<div>")
+        if mended != html:
+            page.write_text(mended, encoding="utf-8")
     (out / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
 
 
@@ -123,7 +128,7 @@ def finish(app, exception) -> None:
         return
     out = Path(app.outdir)
     copy_notebooks(out)
-    drop_fontawesome_script(out)
+    mend_pages(out)
     keep_used_icons(out)
     for source_map in (out / "_static").rglob("*.map"):
         source_map.unlink()

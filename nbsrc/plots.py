@@ -222,7 +222,7 @@ def plot_published(
     """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of each."""
     _, ax = plt.subplots(figsize=(7, 4))
     for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
-        for row, (name, models) in enumerate(reversed(scores.items())):
+        for row, (name, models) in enumerate(reversed(list(scores.items()))):
             if models[which] is None or models[0] is None:
                 continue
             (base, _), (mean, deviation) = models[0], models[which]
@@ -233,7 +233,7 @@ def plot_published(
             )  # fmt: skip
         ax.plot([], [], color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none", label=model)
     ax.axvline(0, color=INK, linewidth=0.8)
-    ax.set_yticks(range(len(scores)), list(reversed(scores)))
+    ax.set_yticks(range(len(scores)), list(scores)[::-1])
     ax.set(xlabel="improvement over the MLP (% of its score)")
     ax.legend()
 

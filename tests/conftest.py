@@ -1,9 +1,11 @@
-"""A small encoded stream with habits to learn, for tests that need no OCSF: who does what, from where, how much."""
+"""What several test files share: the browser, and a small encoded stream with habits to learn, for tests that need no OCSF."""
 
 import numpy as np
 import pytest
 
 from nbsrc.encode import EncodedEvents
+
+pytest_plugins = ["browser"]
 
 USERS, HOSTS, OPERATIONS = 20, 20, 8
 CATEGORICAL = ("actor.user.name", "actor.user.uid", "src_endpoint.hostname", "src_endpoint.ip", "api.operation", "status")
