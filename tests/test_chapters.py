@@ -150,7 +150,7 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
     changes = [
         ("REAL_CIFAR10 = False", "REAL_CIFAR10 = True"),
         ('CIFAR10_FOLDER = "data"', f"CIFAR10_FOLDER = {str(tmp_path)!r}"),
-        ("augment, epochs = crop_and_flip, 15", "augment, epochs = crop_and_flip, 1"),
+        ("augment, epochs, lr = crop_and_flip, 15", "augment, epochs, lr = crop_and_flip, 1"),
     ]
     source = "\n".join(cell.source for cell in [cells[0], cells[1], networks, *cells[switch : last + 1]])
     for old, new in changes:
