@@ -200,10 +200,8 @@ class EventEncoder(BaseEstimator):
         folder.mkdir(parents=True, exist_ok=True)
         columns = [asdict(c) for c in self.columns_]
         tensors = save_tensors({key: np.array([c.pop(key) for c in columns], np.float64) for key in ("center", "scale")})
-        content = {
-            "format": FORMAT, "exclude": list(self.exclude), "max_categories": self.max_categories,
-            "scales_sha256": hashlib.sha256(tensors).hexdigest(), "columns": columns,
-        }
+        fitted = {"exclude": list(self.exclude), "max_categories": self.max_categories, "columns": columns}
+        content = {"format": FORMAT, "sha256": _checksum(fitted, tensors), "encoder": fitted}
         for name, data in (("scales.safetensors", tensors), ("encoder.json", json.dumps(content).encode())):
             part = folder / (name + ".part")
             part.write_bytes(data)
@@ -220,17 +218,16 @@ class EventEncoder(BaseEstimator):
             raise FileNotFoundError(f"no saved encoder in {folder}: encoder.json is not there")
         try:
             content = json.loads((folder / "encoder.json").read_bytes())
-            version = content["format"]
-            if isinstance(version, int) and version > FORMAT:
-                raise ValueError(f"it has format {version}, this version reads up to {FORMAT}; update nbsrc")
-            tensors = (folder / "scales.safetensors").read_bytes()
-            if hashlib.sha256(tensors).hexdigest() != content["scales_sha256"]:
-                raise ValueError("scales.safetensors does not belong to encoder.json")
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']}, and this version of nbsrc reads {FORMAT}")
+            fitted, tensors = content["encoder"], (folder / "scales.safetensors").read_bytes()
+            if content["sha256"] != _checksum(fitted, tensors):
+                raise ValueError("encoder.json and scales.safetensors are not as they were saved")
             scales = load_tensors(tensors)
-            encoder = cls(exclude=tuple(content["exclude"]), max_categories=content["max_categories"])
+            encoder = cls(exclude=tuple(fitted["exclude"]), max_categories=fitted["max_categories"])
             encoder.columns_ = [
                 Column(**c, center=float(center), scale=float(scale))
-                for c, center, scale in zip(content["columns"], scales["center"], scales["scale"], strict=True)
+                for c, center, scale in zip(fitted["columns"], scales["center"], scales["scale"], strict=True)
             ]
             encoder._warned = set()
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
@@ -297,6 +294,10 @@ class EventEncoder(BaseEstimator):
     def _cardinalities(self) -> list[int]:
         kept = self._kept()
         return [len(c.values) + 2 for c in kept if c.values is not None] + [3 for c in kept if c.present]
+
+
+def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
+    return hashlib.sha256(json.dumps(fitted, sort_keys=True).encode() + tensors).hexdigest()
 
 
 # What kind of column it is.
@@ -517,6 +518,8 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
         column = column.bin.encode("hex")
     elif dtype == pl.Duration:
         column = column.dt.total_milliseconds().cast(pl.String)
+    elif dtype in (pl.Datetime, pl.Date):
+        column = column.cast(pl.Int64).cast(pl.String)  # Polars panics on writing a date beyond its calendar
     elif dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
         column = pl.when(whole.cast(pl.Float64) == column).then(whole.cast(pl.String)).otherwise(

@@ -533,7 +533,10 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
         return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=_dtype(kind))
     if mine in (pl.Float32, pl.Float64) and kind == pl.String:
         return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=kind)
-    return series.cast(kind, strict=False)
+    try:
+        return series.cast(kind, strict=False)
+    except pl.exceptions.PanicException:  # a date beyond the calendar: its number, then
+        return series.to_physical().cast(kind, strict=False)
 
 
 def _widens(mine: Any, kind: Any) -> bool:
