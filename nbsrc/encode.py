@@ -117,9 +117,11 @@ class EventEncoder(BaseEstimator):
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
         _refuse_nested(rows)
-        columns = [self._judge(rows[name]) for name in sorted(rows.columns)]
+        rows = rows.select(sorted(rows.columns))
+        texts = _each(rows, rows.columns, _as_text)
+        columns = [self._judge(series, text) for series, text in zip(rows, texts, strict=True)]
         _drop_near_times(rows, columns)
-        _drop_twins(rows, columns)
+        _drop_twins(rows, texts, columns)
         self.columns_ = columns
         self._warned: set[str] = set()
         return self
@@ -200,10 +202,8 @@ class EventEncoder(BaseEstimator):
         folder.mkdir(parents=True, exist_ok=True)
         columns = [asdict(c) for c in self.columns_]
         tensors = save_tensors({key: np.array([c.pop(key) for c in columns], np.float64) for key in ("center", "scale")})
-        content = {
-            "format": FORMAT, "exclude": list(self.exclude), "max_categories": self.max_categories,
-            "scales_sha256": hashlib.sha256(tensors).hexdigest(), "columns": columns,
-        }
+        fitted = {"exclude": list(self.exclude), "max_categories": self.max_categories, "columns": columns}
+        content = {"format": FORMAT, "sha256": _checksum(fitted, tensors), "encoder": fitted}
         for name, data in (("scales.safetensors", tensors), ("encoder.json", json.dumps(content).encode())):
             part = folder / (name + ".part")
             part.write_bytes(data)
@@ -220,17 +220,16 @@ class EventEncoder(BaseEstimator):
             raise FileNotFoundError(f"no saved encoder in {folder}: encoder.json is not there")
         try:
             content = json.loads((folder / "encoder.json").read_bytes())
-            version = content["format"]
-            if isinstance(version, int) and version > FORMAT:
-                raise ValueError(f"it has format {version}, this version reads up to {FORMAT}; update nbsrc")
-            tensors = (folder / "scales.safetensors").read_bytes()
-            if hashlib.sha256(tensors).hexdigest() != content["scales_sha256"]:
-                raise ValueError("scales.safetensors does not belong to encoder.json")
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']}, and this version of nbsrc reads {FORMAT}")
+            fitted, tensors = content["encoder"], (folder / "scales.safetensors").read_bytes()
+            if content["sha256"] != _checksum(fitted, tensors):
+                raise ValueError("encoder.json and scales.safetensors are not as they were saved")
             scales = load_tensors(tensors)
-            encoder = cls(exclude=tuple(content["exclude"]), max_categories=content["max_categories"])
+            encoder = cls(exclude=tuple(fitted["exclude"]), max_categories=fitted["max_categories"])
             encoder.columns_ = [
                 Column(**c, center=float(center), scale=float(scale))
-                for c, center, scale in zip(content["columns"], scales["center"], scales["scale"], strict=True)
+                for c, center, scale in zip(fitted["columns"], scales["center"], scales["scale"], strict=True)
             ]
             encoder._warned = set()
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
@@ -240,11 +239,10 @@ class EventEncoder(BaseEstimator):
     def _excluded(self, name: str) -> bool:
         return any(name == field or name.startswith(field + ".") for field in self.exclude)
 
-    def _judge(self, series: pl.Series) -> Column:
+    def _judge(self, series: pl.Series, text: pl.Series) -> Column:
         name = series.name
         if self._excluded(name):
-            return Column(name, "", "dropped", "excluded", missing=_share(_apply(_as_text, series).null_count(), len(series)))
-        text = _apply(_as_text, series)
+            return Column(name, "", "dropped", "excluded", missing=_share(text.null_count(), len(text)))
         present = len(text) - text.null_count()
         if not present:
             return Column(name, "", "dropped", "no value", missing=1.0)
@@ -297,6 +295,10 @@ class EventEncoder(BaseEstimator):
     def _cardinalities(self) -> list[int]:
         kept = self._kept()
         return [len(c.values) + 2 for c in kept if c.values is not None] + [3 for c in kept if c.present]
+
+
+def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
+    return hashlib.sha256(json.dumps(fitted, sort_keys=True).encode() + tensors).hexdigest()
 
 
 # What kind of column it is.
@@ -448,16 +450,19 @@ def _is_near(a: pl.Series, b: pl.Series) -> bool:
     return len(apart) > 0 and (apart < HOUR).sum() >= 0.9 * len(apart) and len(apart) >= 0.9 * (len(a) - a.null_count())
 
 
-def _drop_twins(rows: pl.DataFrame, columns: list[Column]) -> None:
+def _drop_twins(rows: pl.DataFrame, texts: pl.DataFrame, columns: list[Column]) -> None:
     """Drop columns that divide the rows as another does; see to it that what is missing together is told once."""
     seen: dict[bytes, str] = {}
     masks: set[bytes] = set()
     kept = [c for c in columns if c.decision == "kept"]
-    for c in sorted((c for c in kept if c.values is not None), key=_preference):
-        series = _apply(_as_text, rows[c.column])
-        twin = seen.setdefault(_partition(series), c.column)
+    categories = sorted((c for c in kept if c.values is not None), key=_preference)
+    # Two columns have equal values in the same rows if and only if each value's first row is the same in both.
+    numbered = texts.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("\0row"), *(c.column for c in categories))
+    firsts = numbered.select(pl.col("\0row").first().over(c.column).alias(c.column) for c in categories)
+    for c in categories:
+        twin = seen.setdefault(_digest(firsts[c.column]), c.column)
         if twin == c.column:
-            masks.add(_digest(series.is_null()))
+            masks.add(_digest(texts[c.column].is_null()))
         else:
             _drop(c, f"one-to-one with {twin}")
     for c in (c for c in kept if c.values is None):
@@ -475,12 +480,6 @@ def _drop_twins(rows: pl.DataFrame, columns: list[Column]) -> None:
 
 def _preference(c: Column) -> tuple[bool, int, str]:
     return "enumeration" not in c.reason, len(c.column), c.column
-
-
-def _partition(series: pl.Series) -> bytes:
-    """Equal for two columns if and only if they have equal values in the same rows: each value becomes its first row."""
-    rows = series.to_frame("value").with_row_index("row")
-    return _digest(rows.select(pl.col("row").first().over("value")).to_series())
 
 
 def _digest(series: pl.Series) -> bytes:
@@ -506,6 +505,10 @@ def _share(part: int, whole: int) -> float:
 # What a value becomes: expressions over one column, whatever type this frame has it in.
 
 
+def _each(rows: pl.DataFrame, names: list[str], expression: Callable[[str, pl.DataType], pl.Expr]) -> pl.DataFrame:
+    return rows.select(expression(name, rows.schema[name]).alias(name) for name in names) if names else rows
+
+
 def _apply(expression: Callable[[str, pl.DataType], pl.Expr], series: pl.Series) -> pl.Series:
     return series.to_frame().select(expression(series.name, series.dtype)).to_series()
 
@@ -517,6 +520,8 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
         column = column.bin.encode("hex")
     elif dtype == pl.Duration:
         column = column.dt.total_milliseconds().cast(pl.String)
+    elif dtype in (pl.Datetime, pl.Date):
+        column = column.cast(pl.Int64).cast(pl.String)  # Polars panics on writing a date beyond its calendar
     elif dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
         column = pl.when(whole.cast(pl.Float64) == column).then(whole.cast(pl.String)).otherwise(

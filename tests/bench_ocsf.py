@@ -155,7 +155,10 @@ def main(n: int = 100_000, repeats: int = 3) -> None:
         rows = flatten(read_events(path)[0])
         told = EventEncoder().fit(rows).describe().filter(decision="kept")
         kept = {kind: told.filter(kind=kind)["column"].to_list() for kind in ("quantity", "category", "port")}
-        here = lambda names: [c for c in names if not c.endswith((".length", ".all")) and ".first." not in c]
+
+        def here(names: list[str]) -> list[str]:
+            return [c for c in names if not c.endswith((".length", ".all")) and ".first." not in c]
+
         columns = here(kept["quantity"]), here(kept["category"] + kept["port"])
         print(f"{n:,} events, {path.stat().st_size / n:,.0f} bytes and {rows.width} flattened attributes; kept: {told.height}")
         pairs = [(seconds(lambda: ours(path)), seconds(lambda: theirs(path, columns))) for _ in range(repeats)]

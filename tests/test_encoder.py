@@ -26,7 +26,7 @@ scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floa
 names = st.sampled_from(["time", "traffic.bytes", "src_endpoint.port", "class_uid", "actor.user.name", "start_time", "x", "y.z", "count", "tags.all"])
 
 
-TYPES = [pl.String, pl.Int64, pl.Float64, pl.Boolean, pl.Null, pl.Datetime("us"), pl.Duration("ms"), pl.Date, pl.Time, pl.Binary, pl.UInt8, pl.Decimal(20, 3)]
+TYPES = [pl.String, pl.Int64, pl.Float64, pl.Boolean, pl.Null, pl.Datetime("us"), pl.Duration("ms"), pl.Date, pl.Time, pl.Binary, pl.UInt8, pl.Decimal(38, 3)]
 
 
 @st.composite
@@ -191,7 +191,7 @@ def test_identifiers_are_dropped_by_their_values_and_not_by_their_name(values, d
 
 def test_addresses_and_users_are_capped_and_not_dropped():
     values = [f"10.0.{i // 2 % 200}.{i // 2 // 200}" for i in range(1000)]
-    encoder, encoded, told = one(values, "src_endpoint.ip", max_categories=50)
+    _, encoded, told = one(values, "src_endpoint.ip", max_categories=50)
     assert (told["decision"], told["cardinality"]) == ("kept", 52) and "rare values share index 1" in told["reason"]
     assert (encoded.categorical == 1).mean() == 0.9
 
@@ -282,15 +282,14 @@ def test_a_damaged_or_newer_saved_encoder_is_refused(encoder, tmp_path):
     encoder.save(tmp_path)
     text, tensors = (tmp_path / "encoder.json").read_text(), (tmp_path / "scales.safetensors").read_bytes()
     content = json.loads(text)
-    damaged = [text[: len(text) // 2], "", "[]", "null", "{}", json.dumps({**content, "columns": content["columns"][1:]}), json.dumps({**content, "columns": [1]})]
+    damaged = [text[: len(text) // 2], "", "[]", "null", "{}", text.replace("quantity", "category"), text.replace("kept", "dropped", 1)]
     damaged += [json.dumps({k: v for k, v in content.items() if k != gone}) for gone in content]
-    damaged += [json.dumps({**content, "format": "x"}), json.dumps({**content, "columns": [{**content["columns"][0], "surprise": 1}, *content["columns"][1:]]})]
     for bad in damaged:
         (tmp_path / "encoder.json").write_text(bad)
         with pytest.raises(ValueError, match="cannot be loaded"):
             EventEncoder.load(tmp_path)
     (tmp_path / "encoder.json").write_text(json.dumps({**content, "format": 99}))
-    with pytest.raises(ValueError, match="format 99, this version reads up to 1; update nbsrc"):
+    with pytest.raises(ValueError, match="its format is 99, and this version of nbsrc reads 1"):
         EventEncoder.load(tmp_path)
     (tmp_path / "encoder.json").write_text(text)
     for bad in (tensors[:-1], b"", tensors[:-1] + bytes([tensors[-1] ^ 1])):
