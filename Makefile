@@ -48,6 +48,10 @@ pdf: build  ## print the book to _build/book.pdf, through Chromium
 	@$(PY) _ext/chromium.py
 	@$(PY) _ext/pdf.py
 
+weight: build  ## what each page of the book makes a reader fetch, measured in Chromium
+	@$(PY) _ext/chromium.py
+	@$(PY) _ext/weight.py
+
 serve: build  ## build, and serve the book on this machine, port 8000
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
 
