@@ -16,7 +16,7 @@ BOOK := _build/html/index.html
 .PHONY: help setup build notebooks pdf weight test serve clean cifar10 bench lock
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## create .venv and install the locked requirements
 
@@ -52,8 +52,22 @@ weight: build  ## what each page of the book makes a reader fetch, measured in C
 	@$(PY) _ext/chromium.py
 	@$(PY) _ext/weight.py
 
-serve: build  ## build, and serve the book on this machine, port 8000
-	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000
+test: $(READY)  ## run all tests, which execute every chapter
+	@$(PY) _ext/chromium.py
+	@$(PY) -m pytest
+
+serve: build  ## build the book and serve it on this machine, at PORT (8000)
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),8000)
+
+cifar10: $(READY)  ## train MODEL (resnet18) for EPOCHS (30) on CIFAR-10 in DATA (data), downloaded if missing
+	@mkdir -p $(or $(DATA),data)
+	@$(PY) -m nbsrc.cifar10 --model $(or $(MODEL),resnet18) --epochs $(or $(EPOCHS),30) --data $(or $(DATA),data) $(ARGS)
+
+bench: $(READY)  ## measure the budgets: build times, memory, training steps beside the references
+	@$(PY) -m tests.bench
+
+clean:  ## remove what was built and the execution cache; .venv stays
+	rm -rf _build
 
 lock:  ## compile requirements.txt from pyproject.toml, for every Python and platform
 	$(UV) pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-emit-index-url \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,11 @@ COLORS = {
     "residual": "#0072b2",
     "training": "#009e73",
     "test": "#e69f00",
+    "ResNet": "#0072b2",
+    "FT-Transformer": "#56b4e9",
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
+MARKERS |= {"ResNet": "o", "FT-Transformer": "D"}
 
 
 def use_style() -> None:
@@ -89,6 +93,31 @@ class Table:
     def __repr__(self) -> str:
         width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
         return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, width)) for row in [self.header, *self.rows])
+
+
+class Tree:
+    """A nested event as a tree that unfolds, one line an attribute, objects and arrays closed at first."""
+
+    def __init__(self, event: Mapping[str, object], *, name: str) -> None:
+        self.event = event
+        self.name = name
+
+    def _repr_html_(self) -> str:
+        def branch(name: str, value: object) -> str:
+            if isinstance(value, Mapping):
+                inside, about = value.items(), f"{len(value)} attributes"
+            elif isinstance(value, list):
+                inside, about = {f"[{i}]": v for i, v in enumerate(value)}.items(), f"{len(value)} elements"
+            else:
+                return f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
+            lines = "".join(branch(key, below) for key, below in inside)
+            return f"<li><details><summary><code>{html.escape(name)}</code>: {about}</summary><ul>{lines}</ul></details></li>"
+
+        lines = "".join(branch(key, value) for key, value in self.event.items())
+        return f'<details open class="tree"><summary>{html.escape(self.name)}</summary><ul>{lines}</ul></details>'
+
+    def __repr__(self) -> str:
+        return f"{self.name}\n{json.dumps(self.event, indent=2)}"
 
 
 def page_note(started: float, *, device: torch.device, seed: int) -> str:
@@ -185,3 +214,58 @@ def plot_predictions(
             ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray_r" if len(image) == 1 else None)
             told = names[int(predicted[i])] + ("" if right[i] else f", not {names[int(labels[i])]}")
             ax.set_title(f"{told}\n{confidence[i]:.0%}", fontsize=8, color=color)
+
+
+def plot_published(
+    scores: Mapping[str, Sequence[tuple[float, float] | None]], lower_is_better: Sequence[str]
+) -> None:
+    """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of each."""
+    _, ax = plt.subplots(figsize=(7, 4))
+    for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
+        for row, (name, models) in enumerate(reversed(scores.items())):
+            if models[which] is None or models[0] is None:
+                continue
+            (base, _), (mean, deviation) = models[0], models[which]
+            sign = -1 if name in lower_is_better else 1
+            ax.errorbar(
+                100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
+                color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none",
+            )  # fmt: skip
+        ax.plot([], [], color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none", label=model)
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(scores)), list(reversed(scores)))
+    ax.set(xlabel="improvement over the MLP (% of its score)")
+    ax.legend()
+
+
+def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -> None:
+    """Cardinalities and missing shares of `EventEncoder.describe()`, and one quantity before and after encoding."""
+    kept = described.filter(decision="kept")
+    _, axes = plt.subplots(2, 2, figsize=(7, 5))
+    cardinality = kept["cardinality"].drop_nulls().sort(descending=True)
+    axes[0, 0].bar(range(len(cardinality)), cardinality, width=1, color=COLORS["ResNet"])
+    axes[0, 0].set(yscale="log", xlabel="categorical column, sorted", ylabel="cardinality", title="Categories")
+    missing = kept["missing"].sort()
+    axes[0, 1].plot(range(len(missing)), missing, color=COLORS["ResNet"])
+    axes[0, 1].set(xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values")
+    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
+    present = raw.is_not_null().to_numpy()
+    axes[1, 0].hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
+    axes[1, 0].set(yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before")
+    axes[1, 1].hist(encoded[present], bins=60, color=COLORS["ResNet"])
+    axes[1, 1].set(xlabel=f"{raw.name}, encoded", ylabel="events", title="and after")
+
+
+def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
+    """One row of dots a scenario: the frequency of each event's rarest value; a line at the median."""
+    names = ["normal", *sorted(set(scenario) - {"normal"})]
+    _, ax = plt.subplots(figsize=(7, 3.6))
+    rng = np.random.default_rng(0)
+    for row, name in enumerate(reversed(names)):
+        values = frequency[(scenario == name).to_numpy()]
+        color = COLORS["ResNet"] if name == "normal" else COLORS["plain"]
+        jitter = row + rng.uniform(-0.3, 0.3, len(values))
+        ax.scatter(values, jitter, s=4, alpha=0.15 if name == "normal" else 0.6, color=color, linewidths=0, rasterized=True)
+        ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
+    ax.set_yticks(range(len(names)), [f"{name.replace('_', ' ')}" for name in reversed(names)])
+    ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past (share of the column's events)")

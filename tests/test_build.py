@@ -52,7 +52,7 @@ def book(tmp_path):
 def build(book: Path) -> subprocess.CompletedProcess:
     program = Path(sys.executable).with_name("jupyter-book")
     command = [program, "build", "--quiet", "--warningiserror", "--keep-going", "."]
-    return subprocess.run(
+    return subprocess.run(  # noqa: PLW1510 the tests look at the code
         command, cwd=book, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300
     )
 

@@ -1,10 +1,12 @@
 """Every chapter runs from top to bottom, and what its text says is what came out."""
 
 import ast
+import re
 from pathlib import Path
 
 import chapters
 import matplotlib
+import polars as pl
 import pytest
 import yaml
 from nbformat import NotebookNode
@@ -12,7 +14,7 @@ from small_cifar10 import write_split
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [ROOT / f"{entry['file']}.md" for entry in TOC["chapters"]]
+PAGES = [ROOT / f"{name}.md" for name in [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]]
 CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
 
 
@@ -155,7 +157,63 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
         assert source.count(old) == 1
         source = source.replace(old, new)
     names: dict[str, object] = {}
-    exec(compile(source, "part1-resnet.md", "exec"), names)
+    exec(compile(source, "part1-resnet.md", "exec"), names)  # noqa: S102 the chapter's own cells
     assert names["train_images"].shape == (40, 3, 32, 32)
     assert names["names"][0] == "airplane" and names["augment"].__name__ == "crop_and_flip"
     assert len(names["history"]) == 1 and names["logits"].shape == (20, 10)
+
+
+@pytest.fixture(scope="session")
+def part2(executed):
+    return glued(executed(ROOT / "part2-tabular-resnet.md"))
+
+
+@pytest.fixture(scope="session")
+def part2_printed(executed):
+    return printed(executed(ROOT / "part2-tabular-resnet.md"))
+
+
+def test_published_evidence_says_what_the_text_says(part2):
+    # "most of the time at least as good as an MLP, and a transformer ... often adds something"
+    assert part2["mlp_over_resnet"] == 0 < part2["resnet_over_mlp"]
+    assert part2["ft_over_resnet"] > part2["resnet_over_ft"] > 0
+
+
+def test_published_scores_are_the_authors():
+    """Against the table they were read from, where that is at hand; else against its shape alone."""
+    cells = chapters.read_chapter(ROOT / "part2-tabular-resnet.md").cells
+    (cell,) = [c for c in cells if "PUBLISHED = {" in c.source]
+    names: dict = {}
+    exec(cell.source.split("\nrows = []")[0], names)  # noqa: S102 the chapter's own cell
+    published = names["PUBLISHED"]
+    assert len(published) == 11 and sum(score is None for row in published.values() for score in row) == 1
+    source = ROOT.parent / "shared" / "data" / "gorishniy2021.csv"
+    if source.exists():
+        models = ("mlp", "resnet", "ft_transformer")
+        theirs = {(r["dataset"], r["model"]): (r["mean"], r["std"]) for r in pl.read_csv(source).to_dicts()}
+        ours = {
+            (name, model): score
+            for name, row in published.items()
+            for model, score in zip(models, row)
+            if score is not None
+        }
+        assert ours == theirs
+
+
+def test_reading_loses_no_line(part2_printed):
+    assert "40,000 lines = 39,997 events + 3 rejects" in part2_printed
+
+
+def test_rare_values_are_mostly_false_alarms(part2):
+    assert part2["rare_scenario"] > part2["rare_normal"]
+    assert part2["normal_rare_count"] > 5 * part2["scenario_rare_count"]
+
+
+def test_missing_and_unseen_get_their_two_indices(part2_printed):
+    assert re.search(r"without the user: \S+ has index 0\n", part2_printed)
+    assert re.search(r"an unknown user: \S+ has index 1\n", part2_printed)
+
+
+def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
+    past, leaky = (float(share) for share in re.findall(r"fitted on \w+(?: \w+)?: ([\d.]+)%", part2_printed))
+    assert past > leaky

@@ -4,15 +4,14 @@ import re
 import unicodedata
 
 import pytest
-from chapters import is_chapter
 from chromium import launched
 from pdf import print_to
 from pypdf import PdfReader
 from pypdf.generic import ContentStream
 
-from notebooks import VERBATIM, chapter_paths
+from notebooks import VERBATIM, chapter_paths, exported_paths
 
-CHAPTERS = [path for path in chapter_paths() if is_chapter(path)]
+CHAPTERS = exported_paths()
 
 
 @pytest.fixture(scope="module")

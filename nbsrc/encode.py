@@ -1,0 +1,626 @@
+"""Flat event columns in, arrays out: which column is a category, a quantity or a time, and what becomes of it.
+
+The kind of a column is what the OCSF schema says it is; where the schema does not know the column, its values decide.
+Everything else is decided by the values of the fitted rows alone, and told by `EventEncoder.describe()`.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import warnings
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import ocsf_json_schema  # type: ignore[import-untyped]
+import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.utils.validation import check_is_fitted  # type: ignore[import-untyped]
+
+MISSING, UNSEEN = 0, 1  # the two reserved indices of each category; its own values start at 2
+FORMAT = 1  # of the saved encoder
+
+FEW = 20  # values below which no share of distinct ones means anything
+DISTINCT = 0.5  # above this share of distinct values a text names single events
+DISTINCT_ID = 0.05  # the same, for texts written as UUIDs or hashes: a trace or session spans a few events
+ENUMERATION = 32  # with at most this many distinct values each of them is kept, however rare
+CODES = 64  # whole numbers of which the schema says no more: up to this many distinct ones are codes
+CLIP = 10.0  # in units of the interquartile range
+HOUR = 3_600_000  # ms
+TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # the event's time is the first of these that is there
+ANGLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
+PORT_BUCKETS = ("1024-49151", "49152-65535")  # IANA's registered and dynamic ports
+
+ENTITIES = {"ip_t", "hostname_t", "username_t", "email_t", "mac_t", "subnet_t", "file_name_t", "process_name_t"}
+MEASURES = re.compile(r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory")
+ID_FORMAT = r"^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-.*|(?:0x)?[0-9a-fA-F]{16,}|[0-9A-HJKMNP-TV-Z]{26})$"
+TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
+
+
+@dataclass(frozen=True)
+class EncodedEvents:
+    """Events as arrays. `time` is each event's own time (UTC, epoch milliseconds, 0 where unknown), not a feature.
+
+    Shapes: numeric (rows, quantities) float32, finite; categorical (rows, categories) int64, each column's values
+    below its cardinality, 0 for missing and 1 for unseen (or rare) values; time (rows,) int64.
+    """
+
+    numeric: np.ndarray
+    categorical: np.ndarray
+    cardinalities: tuple[int, ...]
+    numeric_names: tuple[str, ...]
+    categorical_names: tuple[str, ...]
+    time: np.ndarray
+
+
+@dataclass
+class Column:
+    """What the fitted rows decided for one column."""
+
+    column: str
+    kind: str
+    decision: str = "kept"
+    reason: str = ""
+    missing: float = 0.0
+    values: list[str] | None = None  # of a category, in the order of their indices
+    present: bool = False  # whether its presence is a category of its own
+    log: bool = False
+    center: float = 0.0
+    scale: float = 1.0
+
+
+class EventEncoder(BaseEstimator):
+    """Turn a flattened frame (`nbsrc.ocsf.flatten`) into arrays, by rules that hold for any OCSF events.
+
+    - **categories**: enumerations, booleans, codes, texts. Index 0 is missing (null or an empty text), 1 is unseen;
+      the `max_categories` most frequent values have an index of their own, and so does every value where they are at
+      most 32; beyond those, values that come once or are not among the most frequent share index 1.
+    - **ports**: categories of 0-1023, of the ports that 0.1% of the rows (and five of them) have, and of the ranges
+      1024-49151 and 49152-65535 for all others.
+    - **quantities**: sign(x) log(1 + |x|) where heavy-tailed (the 99th percentile of |x| is over ten times the
+      median), minus the median, divided by the interquartile range, clipped to 10 of those. Missing is 0, the median;
+      that it is missing is a category, `NAME.present`, once for all columns that are missing together.
+    - **times**: sine and cosine of the hour of the day and of the day of the week, in UTC, of the moments that are not
+      within an hour of the event's own time. Numbers are seconds, milliseconds, micro- or nanoseconds since 1970, by
+      their size; 0 is missing.
+    - dropped: constants; identifiers of single events, by how many of their values are distinct and how those are
+      written; columns that are one-to-one with another (an id and its caption); what `exclude` names, with all below.
+
+    Kinds come from the newest OCSF schema in `ocsf_json_schema`, whatever `metadata.version` says: attributes keep
+    their type from version to version, and those unknown to it are judged by their values.
+
+    >>> rows = pl.DataFrame({"severity_id": [1, 1, 4, None], "traffic.bytes": [10, 12, None, 14]})
+    >>> encoded = EventEncoder().fit_transform(rows)
+    >>> encoded.categorical_names, encoded.cardinalities
+    (('severity_id', 'traffic.bytes.present'), (4, 3))
+    >>> encoded.categorical.tolist()
+    [[2, 2], [2, 2], [3, 0], [0, 2]]
+    """
+
+    def __init__(self, *, exclude: tuple[str, ...] = (), max_categories: int = 256) -> None:
+        self.exclude = exclude
+        self.max_categories = max_categories
+
+    def fit(self, rows: pl.DataFrame, y: None = None) -> Self:
+        """Decide on every column from `rows` alone; neither the order of rows nor that of columns matters.
+
+        Raises ValueError if a column is nested, or `max_categories` is not positive.
+        """
+        if self.max_categories < 1:
+            raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
+        _refuse_nested(rows)
+        columns = [self._judge(rows[name]) for name in sorted(rows.columns)]
+        _drop_near_times(rows, columns)
+        _drop_twins(rows, columns)
+        self.columns_ = columns
+        self._warned: set[str] = set()
+        return self
+
+    def transform(self, rows: pl.DataFrame) -> EncodedEvents:
+        """Encode `rows`, each by itself. Columns unknown at fit are ignored with one warning; absent ones are missing.
+
+        Raises NotFittedError before `fit`; ValueError if a column is nested.
+        """
+        check_is_fitted(self, "columns_")
+        _refuse_nested(rows)
+        new = sorted(set(rows.columns) - {c.column for c in self.columns_} - self._warned)
+        new = [name for name in new if not self._excluded(name)]
+        if new:
+            self._warned.update(new)
+            more = f" and {len(new) - 5} more" if len(new) > 5 else ""
+            warnings.warn(f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2)
+        kept = [c for c in self.columns_ if c.decision == "kept"]
+        schema = rows.schema
+        numeric: list[pl.Expr] = []
+        categorical: list[pl.Expr] = []
+        for c in kept:
+            dtype = schema.get(c.column, pl.Null())
+            if c.kind == "quantity":
+                numeric.append(_scaled(c, dtype))
+            elif c.kind == "time":
+                numeric += _angles(_moment(c.column, dtype))
+            else:
+                categorical.append(_index(c, dtype))
+        for c in kept:
+            if c.present:
+                there = _amount(c.column, schema.get(c.column, pl.Null())) if c.kind == "quantity" else _moment(c.column, schema.get(c.column, pl.Null()))
+                categorical.append(pl.when(there.is_null()).then(MISSING).otherwise(UNSEEN + 1))
+        time = pl.coalesce([_moment(name, schema.get(name, pl.Null())) for name in TIME_COLUMNS]).fill_null(0)
+        return EncodedEvents(
+            numeric=_array(rows, numeric, pl.Float32),
+            categorical=_array(rows, categorical, pl.Int64),
+            cardinalities=tuple(self._cardinalities()),
+            numeric_names=self._numeric_names(),
+            categorical_names=self._categorical_names(),
+            time=_array(rows, [time], pl.Int64)[:, 0].copy(),
+        )
+
+    def fit_transform(self, rows: pl.DataFrame, y: None = None) -> EncodedEvents:
+        """`fit(rows).transform(rows)`."""
+        return self.fit(rows).transform(rows)
+
+    def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
+        """The names of the numeric columns, then of the categorical ones. Raises NotFittedError before `fit`."""
+        check_is_fitted(self, "columns_")
+        return np.array(self._numeric_names() + self._categorical_names(), dtype=object)
+
+    def describe(self) -> pl.DataFrame:
+        """One row a column of the fitted frame: column, kind, decision, reason, cardinality, scale, missing.
+
+        `cardinality` counts the two reserved indices; `scale` is the interquartile range by which a quantity is
+        divided (after the logarithm, where the reason says so); `missing` is a share of the rows.
+        Raises NotFittedError before `fit`.
+        """
+        check_is_fitted(self, "columns_")
+        rows = [
+            (
+                c.column, c.kind, c.decision, c.reason,
+                None if c.values is None or c.decision != "kept" else len(c.values) + 2,
+                c.scale if c.kind == "quantity" and c.decision == "kept" else None, c.missing,
+            )
+            for c in self.columns_
+        ]
+        schema = {
+            "column": pl.String, "kind": pl.String, "decision": pl.String, "reason": pl.String,
+            "cardinality": pl.Int64, "scale": pl.Float64, "missing": pl.Float64,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted encoder into the folder `path` (made if need be): encoder.json and scales.safetensors."""
+        check_is_fitted(self, "columns_")
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        columns = [asdict(c) for c in self.columns_]
+        tensors = save_tensors({key: np.array([c.pop(key) for c in columns], np.float64) for key in ("center", "scale")})
+        content = {
+            "format": FORMAT, "exclude": list(self.exclude), "max_categories": self.max_categories,
+            "scales_sha256": hashlib.sha256(tensors).hexdigest(), "columns": columns,
+        }
+        for name, data in (("scales.safetensors", tensors), ("encoder.json", json.dumps(content).encode())):
+            part = folder / (name + ".part")
+            part.write_bytes(data)
+            os.replace(part, folder / name)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The encoder saved in the folder `path`.
+
+        Raises FileNotFoundError if there is none, ValueError if it is damaged or of a newer format.
+        """
+        folder = Path(path)
+        if not (folder / "encoder.json").exists():
+            raise FileNotFoundError(f"no saved encoder in {folder}: encoder.json is not there")
+        try:
+            content = json.loads((folder / "encoder.json").read_bytes())
+            version = content["format"]
+            if isinstance(version, int) and version > FORMAT:
+                raise ValueError(f"it has format {version}, this version reads up to {FORMAT}; update nbsrc")
+            tensors = (folder / "scales.safetensors").read_bytes()
+            if hashlib.sha256(tensors).hexdigest() != content["scales_sha256"]:
+                raise ValueError("scales.safetensors does not belong to encoder.json")
+            scales = load_tensors(tensors)
+            encoder = cls(exclude=tuple(content["exclude"]), max_categories=content["max_categories"])
+            encoder.columns_ = [
+                Column(**c, center=float(center), scale=float(scale))
+                for c, center, scale in zip(content["columns"], scales["center"], scales["scale"], strict=True)
+            ]
+            encoder._warned = set()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
+            raise ValueError(f"the encoder in {folder} cannot be loaded: {error}") from error
+        return encoder
+
+    def _excluded(self, name: str) -> bool:
+        return any(name == field or name.startswith(field + ".") for field in self.exclude)
+
+    def _judge(self, series: pl.Series) -> Column:
+        name = series.name
+        if self._excluded(name):
+            return Column(name, "", "dropped", "excluded", missing=_share(_text(series).null_count(), len(series)))
+        text = _text(series)
+        present = len(text) - text.null_count()
+        if not present:
+            return Column(name, "", "dropped", "no value", missing=1.0)
+        counts = _counts(text)
+        kind, reason, entity = _kind(name, series, counts)
+        column = Column(name, kind, reason=reason, missing=_share(text.null_count(), len(text)))
+        if kind == "time":
+            return column
+        if counts.height == 1 and present == len(text):
+            return _drop(column, "constant")
+        if kind == "identifier":
+            return _drop(column, "")
+        if kind == "quantity":
+            return _fit_quantity(column, series)
+        if kind == "port":
+            return _fit_port(column, series)
+        share = counts.height / present
+        if present >= FEW and not entity:
+            if share > DISTINCT:
+                return _drop(column, f"{share:.0%} of its values are distinct: it names or words single events")
+            if share > DISTINCT_ID and counts["value"].str.contains(ID_FORMAT).mean() > 0.9:  # type: ignore[operator]
+                return _drop(column, f"{share:.0%} of its values are distinct, and written as ids or hashes")
+        if counts.height > ENUMERATION:
+            frequent = counts.filter(pl.col("count") > 1).head(self.max_categories)
+            if not frequent.height:
+                return _drop(column, "no value comes twice")
+            column.reason += f"; {counts.height - frequent.height} rare values share index 1"
+            column.values = frequent["value"].to_list()
+        else:
+            column.values = counts["value"].head(self.max_categories).to_list()
+        return column
+
+    def _kept(self) -> list[Column]:
+        return [c for c in self.columns_ if c.decision == "kept"]
+
+    def _numeric_names(self) -> tuple[str, ...]:
+        names: list[str] = []
+        for c in self._kept():
+            if c.kind == "quantity":
+                names.append(c.column)
+            elif c.kind == "time":
+                names += [f"{c.column}.{angle}" for angle in ANGLES]
+        return tuple(names)
+
+    def _categorical_names(self) -> tuple[str, ...]:
+        kept = self._kept()
+        own = [c.column for c in kept if c.values is not None]
+        return tuple(own + [f"{c.column}.present" for c in kept if c.present])
+
+    def _cardinalities(self) -> list[int]:
+        kept = self._kept()
+        return [len(c.values) + 2 for c in kept if c.values is not None] + [3 for c in kept if c.present]
+
+
+# What kind of column it is.
+
+
+@lru_cache
+def _schema() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes that any OCSF class may have, and the objects, of the newest released version in the package."""
+    released = [v for v in ocsf_json_schema.get_packaged_versions() if re.fullmatch(r"\d+(\.\d+)*", v)]
+    schema = ocsf_json_schema.get_ocsf_schema(max(released, key=lambda v: [int(n) for n in v.split(".")]))
+    dictionary = schema.get("dictionary", {}).get("attributes") or schema.get("dictionary_attributes", {})
+    classes = {name: a for c in schema["classes"].values() for name, a in c["attributes"].items() if a.get("enum")}
+    return {**dictionary, **classes}, schema["objects"]
+
+
+@lru_cache(maxsize=65536)
+def schema_type(name: str) -> tuple[str, bool] | None:
+    """The OCSF type of a flattened column (`traffic.bytes` is `long_t`) and whether it is an enumeration.
+
+    None for a column that the schema does not know.
+    """
+    attributes, objects = _schema()
+    parts = name.split(".")
+    attribute: dict[str, Any] = {}
+    for i, part in enumerate(parts):
+        if attribute.get("is_array") and part == "first":
+            continue
+        if part not in attributes:
+            return None
+        attribute = attributes[part]
+        if attribute.get("type") == "object_t":
+            attributes = objects.get(attribute.get("object_type", ""), {}).get("attributes", {})
+        else:
+            attributes = {}
+    type_name = attribute.get("type", "")
+    return None if type_name in ("object_t", "json_t", "") else (type_name, bool(attribute.get("enum")))
+
+
+def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:
+    """Kind and reason of a column with values, and whether those name things that come again (hosts, users)."""
+    known = schema_type(name)
+    last = name.rsplit(".", 1)[-1]
+    values = counts["value"].sort().head(1000)
+    if known:
+        kind, enumeration = known
+        said = f"schema: {kind}" + (", enumeration" if enumeration else "")
+        if kind in ("timestamp_t", "datetime_t") and _parses(_moment("value", pl.String()), values.filter(values != "0")):
+            return "time", said, False
+        if kind == "port_t":
+            return "port", said, False
+        number = kind in ("integer_t", "long_t", "float_t") and not enumeration
+        if number and not last.endswith("id") and _parses(_amount("value", pl.String()), values):
+            if kind != "integer_t" or MEASURES.search(last) or counts.height > CODES:
+                return "quantity", said, False
+            return "category", f"{said}; {counts.height} distinct values", False
+        return "category", said, kind in ENTITIES
+    dtype = series.dtype
+    if last == "length" and dtype == pl.Int64:
+        return "quantity", "values: length of a list", False
+    if dtype.is_temporal() and dtype not in (pl.Duration, pl.Time):
+        return "time", "values: dates", False
+    if dtype == pl.Duration or dtype.is_float() or dtype.is_decimal():
+        return "quantity", "values: numbers with a fraction", False
+    if dtype.is_integer():
+        return (*_integer_kind(last, series, counts.height), False)
+    if dtype == pl.String and _parses(_moment("value", pl.String()), values.filter(values.str.contains(r"\d{4}[-/]\d")), of=len(values)):
+        return "time", "values: dates", False
+    return "category", "values: true or false" if dtype == pl.Boolean else "values: texts", False
+
+
+def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str]:
+    present = len(series) - series.null_count()
+    low, high = int(series.min()), int(series.max())  # type: ignore[arg-type]
+    if last.endswith("port") and 0 <= low and high <= 65535:
+        return "port", "values: 0 to 65535, named port"
+    if 946_684_800_000 <= low and high < 4_102_444_800_000:
+        return "time", "values: milliseconds of this century"
+    if last.endswith(("time", "timestamp", "date", "_at")) and low >= 946_684_800:
+        return "time", "values: since 1970, named a time"
+    if last.endswith("id"):
+        return "category", "values: whole numbers, named an id"
+    if MEASURES.search(last):
+        return "quantity", "values: whole numbers, named a measure"
+    if distinct <= CODES:
+        return "category", f"values: {distinct} distinct whole numbers"
+    if distinct > 0.95 * present and (high - low < 2 * present or high > 10**15):
+        return "identifier", f"values: whole numbers, {_share(distinct, present):.0%} distinct, counted up or over 10^15"
+    return "quantity", "values: whole numbers"
+
+
+def _parses(parsed: pl.Expr, values: pl.Series, of: int | None = None) -> bool:
+    """Whether nine of ten distinct values make sense as what `parsed` reads from them."""
+    found = values.alias("value").to_frame().select(parsed.is_not_null().sum()).item()
+    return found >= 0.9 * (len(values) if of is None else of)
+
+
+# What the fitted rows decide.
+
+
+def _fit_quantity(column: Column, series: pl.Series) -> Column:
+    values = series.to_frame().select(_amount(column.column, series.dtype)).to_series().drop_nulls()
+    if values.n_unique() < 2 and len(values) == len(series):
+        return _drop(column, "constant")
+    magnitudes = values.abs()
+    if (_quantile(magnitudes, 0.99) or 0.0) > 10 * max(_quantile(magnitudes, 0.5), 1e-9):
+        column.log = True
+        column.reason += "; heavy tail, log(1 + x)"
+        values = values.sign() * values.abs().log1p()
+    column.center = _quantile(values, 0.5)
+    for low, high in ((0.25, 0.75), (0.01, 0.99), (0.0, 1.0)):
+        column.scale = _quantile(values, high) - _quantile(values, low)
+        if math.isfinite(column.scale) and column.scale > 0:
+            return column
+    column.scale = 1.0
+    return column
+
+
+def _quantile(values: pl.Series, q: float) -> float:
+    return float(values.quantile(q, "nearest") or 0.0)
+
+
+def _fit_port(column: Column, series: pl.Series) -> Column:
+    ports = series.to_frame().select(_port(column.column, series.dtype)).to_series()
+    counts = _counts(ports.cast(pl.String))
+    often = max(5, 0.001 * len(series))
+    own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))["value"]
+    column.values = own.to_list() + list(PORT_BUCKETS)
+    column.reason += f"; {counts.height - len(own)} ports are known by their range"
+    return column
+
+
+def _drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
+    """Keep one of the moments that are within an hour of each other in nine of ten events that have both."""
+    kept: list[tuple[str, pl.Series]] = []
+    times = [c for c in columns if c.kind == "time" and c.decision == "kept"]
+    for c in sorted(times, key=lambda c: (*(c.column != name for name in TIME_COLUMNS), c.column)):
+        moments = rows.select(_moment(c.column, rows.schema[c.column])).to_series()
+        near = next((name for name, other in kept if _is_near(moments, other)), None)
+        if moments.n_unique() == 1:
+            _drop(c, "constant")
+        elif near:
+            _drop(c, f"within an hour of {near}")
+        else:
+            kept.append((c.column, moments))
+
+
+def _is_near(a: pl.Series, b: pl.Series) -> bool:
+    apart = (a - b).abs().drop_nulls()
+    return len(apart) > 0 and (apart < HOUR).sum() >= 0.9 * len(apart) and len(apart) >= 0.9 * (len(a) - a.null_count())
+
+
+def _drop_twins(rows: pl.DataFrame, columns: list[Column]) -> None:
+    """Drop columns that divide the rows as another does; see to it that what is missing together is told once."""
+    seen: dict[bytes, str] = {}
+    masks: set[bytes] = set()
+    kept = [c for c in columns if c.decision == "kept"]
+    for c in sorted((c for c in kept if c.values is not None), key=_preference):
+        series = _text(rows[c.column])
+        twin = seen.setdefault(_partition(series), c.column)
+        if twin == c.column:
+            masks.add(_digest(series.is_null()))
+        else:
+            _drop(c, f"one-to-one with {twin}")
+    for c in kept:
+        if c.kind in ("quantity", "time"):
+            schema = rows.schema[c.column]
+            expr = _amount(c.column, schema) if c.kind == "quantity" else _moment(c.column, schema)
+            series = rows.select(expr).to_series()
+            mask = series.is_null()
+            if c.kind == "quantity":
+                scaled = rows.select(_scaled(c, schema)).to_series()
+                twin = seen.setdefault(_digest(scaled) + _digest(mask), c.column)
+                if twin != c.column:
+                    _drop(c, f"the same quantity as {twin}")
+                    continue
+            if mask.any() and _digest(mask) not in masks:
+                masks.add(_digest(mask))
+                c.present = True
+
+
+def _preference(c: Column) -> tuple[bool, int, str]:
+    return "enumeration" not in c.reason, len(c.column), c.column
+
+
+def _partition(series: pl.Series) -> bytes:
+    """Equal for two columns if and only if they have equal values in the same rows: each value becomes its first row."""
+    rows = series.to_frame("value").with_row_index("row")
+    return _digest(rows.select(pl.col("row").first().over("value")).to_series())
+
+
+def _digest(series: pl.Series) -> bytes:
+    return hashlib.blake2b(series.to_numpy().tobytes(), digest_size=16).digest()
+
+
+def _counts(text: pl.Series) -> pl.DataFrame:
+    """The distinct values, most frequent first, and how often each comes."""
+    counts = text.drop_nulls().alias("value").value_counts()
+    return counts.sort(["count", "value"], descending=[True, False])
+
+
+def _drop(column: Column, reason: str) -> Column:
+    column.decision, column.values, column.present = "dropped", None, False
+    column.reason = "; ".join(filter(None, (column.reason, reason)))
+    return column
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+# What a value becomes: expressions over one column, whatever type this frame has it in.
+
+
+def _text(series: pl.Series) -> pl.Series:
+    return series.to_frame().select(_as_text(series.name, series.dtype)).to_series()
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The value as a category's name; null for what is missing: null, an empty text, NaN. 2.0 is 2."""
+    column = pl.col(name)
+    if dtype == pl.Binary:
+        column = column.bin.encode("hex")
+    elif dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        column = pl.when(whole.cast(pl.Float64) == column).then(whole.cast(pl.String)).otherwise(
+            column.fill_nan(None).cast(pl.String)
+        )
+    elif dtype in (pl.Object, pl.Null):
+        return pl.lit(None, dtype=pl.String).alias(name)
+    elif dtype != pl.String:
+        column = column.cast(pl.String)
+    return pl.when(column != "").then(column)
+
+
+def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
+    assert c.values is not None
+    if c.kind == "port":
+        port = _port(c.column, dtype)
+        known = [int(v) for v in c.values[:-2]]
+        bucket = pl.when(port < 1024).then(UNSEEN).when(port < 49152).then(len(known) + 2).otherwise(len(known) + 3)
+        own = _lookup(port, known, pl.Int64)
+        return pl.when(_as_text_present(c.column, dtype).not_()).then(MISSING).otherwise(
+            pl.coalesce(own, pl.when(port.is_null()).then(UNSEEN).otherwise(bucket))
+        )
+    text = _as_text(c.column, dtype)
+    index = text.cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + 2
+    return pl.when(text.is_null()).then(MISSING).otherwise(index.fill_null(UNSEEN))
+
+
+def _as_text_present(name: str, dtype: pl.DataType) -> pl.Expr:
+    return _as_text(name, dtype).is_not_null()
+
+
+def _lookup(value: pl.Expr, known: list[int], dtype: Any) -> pl.Expr:
+    if not known:
+        return pl.lit(None, dtype=pl.Int64)
+    codes = list(range(2, len(known) + 2))
+    return value.replace_strict(known, codes, default=None, return_dtype=pl.Int64)
+
+
+def _port(name: str, dtype: pl.DataType) -> pl.Expr:
+    port = _amount(name, dtype).cast(pl.Int64, strict=False)
+    return pl.when(port.is_between(0, 65535)).then(port)
+
+
+def _amount(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The value as a finite number, else null."""
+    column = pl.col(name)
+    if dtype == pl.Duration:
+        column = column.dt.total_milliseconds()
+    elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String)):
+        return pl.lit(None, dtype=pl.Float64).alias(name)
+    column = column.cast(pl.Float64, strict=False)
+    return pl.when(column.is_finite()).then(column)
+
+
+def _scaled(c: Column, dtype: pl.DataType) -> pl.Expr:
+    x = _amount(c.column, dtype)
+    if c.log:
+        x = x.sign() * x.abs().log1p()
+    return ((x - c.center) / c.scale).clip(-CLIP, CLIP).fill_nan(0).fill_null(0).cast(pl.Float32)
+
+
+def _moment(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The value as UTC epoch milliseconds, else null."""
+    column = pl.col(name)
+    if dtype == pl.Date or dtype == pl.Datetime:
+        moment = column.cast(pl.Datetime("ms")).dt.epoch("ms")
+    elif dtype == pl.String:
+        iso = column.str.strip_chars().str.replace_all("/", "-", literal=True)
+        parsed = [iso.str.to_datetime(f, time_unit="ms", time_zone="UTC", strict=False) for f in TIME_FORMATS]
+        moment = pl.coalesce(_epoch(column.cast(pl.Float64, strict=False)), *(p.dt.epoch("ms") for p in parsed))
+    elif dtype.is_numeric():
+        moment = _epoch(column.cast(pl.Float64, strict=False))
+    else:
+        return pl.lit(None, dtype=pl.Int64).alias(name)
+    return pl.when(moment.is_between(-62_135_596_800_000, 253_402_300_799_999) & (moment != 0)).then(moment).alias(name)
+
+
+def _epoch(number: pl.Expr) -> pl.Expr:
+    """Seconds, milliseconds, microseconds or nanoseconds to milliseconds, by size: all four name 1973 to 5138."""
+    size = number.abs()
+    ms = (
+        pl.when(size < 1e11).then(number * 1e3).when(size < 1e14).then(number)
+        .when(size < 1e17).then(number / 1e3).otherwise(number / 1e6)
+    )
+    return ms.cast(pl.Int64, strict=False)
+
+
+def _angles(moment: pl.Expr) -> list[pl.Expr]:
+    hour = (moment % (24 * HOUR)) / (24 * HOUR) * math.tau
+    weekday = ((moment // (24 * HOUR) + 3) % 7).cast(pl.Float64) / 7 * math.tau  # 1970-01-01 was a Thursday
+    return [e.fill_null(0) for e in (hour.sin(), hour.cos(), weekday.sin(), weekday.cos())]
+
+
+def _refuse_nested(rows: pl.DataFrame) -> None:
+    for name, dtype in rows.schema.items():
+        if dtype.is_nested():
+            raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")
+
+
+def _array(rows: pl.DataFrame, columns: list[pl.Expr], dtype: Any) -> np.ndarray:
+    if not columns:
+        return np.empty((rows.height, 0), dtype=np.float32 if dtype == pl.Float32 else np.int64)
+    named = [expr.cast(dtype).alias(str(i)) for i, expr in enumerate(columns)]
+    # The row count makes frames of constants (all columns absent) as long as the rows.
+    return rows.with_row_index("\0row").select("\0row", *named).drop("\0row").to_numpy(order="c")

@@ -1,0 +1,559 @@
+"""Security events in: OCSF files become one Polars frame, and its nested columns become flat ones.
+
+    events, rejects = read_events("events.jsonl.gz")
+    rows = flatten(events)
+    encoded = EventEncoder().fit_transform(rows)
+
+What a file gives is decided by its first bytes, not by its name: Parquet, gzip, a JSON array, or JSON objects. The
+fast path hands whole blocks of lines to Polars; a line that Polars refuses, or where its result does not account for
+every key in the text, is read again by Python's json module, which tells what is wrong with it.
+"""
+
+import gzip
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import polars as pl
+
+from nbsrc.encode import EncodedEvents, EventEncoder
+
+__all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events"]
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+Line = tuple[int, bytes]  # where the record stands in its file (from 1), and its text
+Reject = tuple[str, int, str]
+
+MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
+MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
+REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
+PIECE = 5_000  # lines that are parsed at once, by one thread
+LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
+
+
+def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read OCSF events from JSON, JSON Lines (both also gzipped) or Parquet files, of any classes and versions.
+
+    `paths` is one path or many; a folder stands for all files in it, sorted by name, without hidden ones.
+
+    Returns `(events, rejects)`. `events` has one row a record, in the order given, and one column a top-level
+    attribute of any record (nested ones are structs and lists). `rejects` has the columns `file`, `row` (line of a
+    JSON Lines file, element of an array, row of a Parquet file, from 1; 0 is the whole file) and `reason`.
+
+    Every record given is in one of the two. A record is a line that is not blank (JSON Lines), an element of an
+    array, the one object of a JSON file, a row (Parquet); an empty file holds none. So is each stretch of text that
+    cannot be divided into records: an unreadable Parquet file, the end of a broken gzip stream, an array's missing
+    end or what follows that end. A broken element of an array is one reject; where it hides its own end, reading
+    goes on at the next `, {` that is followed by the key with which this array's elements start.
+
+    Rejected are: what is not JSON or not UTF-8 (the literal NaN too), what is not an object, a key given twice in one
+    object, a number beyond a 64-bit float, nesting deeper than 64 levels. Read with a change are: integers beyond 64
+    bits, as floats; an attribute whose type differs between records, as text (JSON for lists and objects; integers
+    and floats together are floats); half a surrogate pair, as U+FFFD; objects with over 1000 distinct keys over the
+    records read together, as JSON text.
+
+    Raises FileNotFoundError if a path does not exist.
+    """
+    parts = list(iter_events(paths, batch_size=50_000))
+    return _stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
+
+
+def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
+
+    Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
+    frame has the columns that occur in it.
+
+    Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
+    exist.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be positive, however: {batch_size=}")
+    return _batches(_files(paths), batch_size)
+
+
+def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.DataFrame:
+    """One column a scalar attribute, under its dotted name.
+
+    Structs are taken apart to any depth: `actor.user.name`. A list `x` becomes `x.length`, and
+    - of scalars, `x.all`: its distinct values, sorted, joined by commas (`metadata.profiles.all`);
+    - of objects or lists, its first element, taken apart in the same way: `resources.first.name`.
+    `exclude` names attributes to leave out with all below them; by default the copies of what stands elsewhere and
+    what no schema describes: `unmapped`, `raw_data`, `observables`, `enrichments`. Where a flat and a nested source
+    give the same dotted name, they make one column: the first value that is there, as text if the types differ.
+
+    >>> flatten(pl.DataFrame({"device": [{"ip": "10.0.0.1", "tags": ["b", "a"]}]})).row(0, named=True)
+    {'device.ip': '10.0.0.1', 'device.tags.length': 2, 'device.tags.all': 'a,b'}
+    """
+    columns: dict[str, pl.Series] = {}
+    for series in events.get_columns():
+        for name, leaf in _leaves(series.name, series, exclude):
+            columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
+    return _frame([s.alias(name) for name, s in columns.items()], events.height)
+
+
+def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
+    if name in exclude:
+        return
+    dtype = series.dtype
+    if isinstance(dtype, pl.Struct):
+        for field in series.struct.unnest().get_columns() if dtype.fields else []:
+            yield from _leaves(f"{name}.{field.name}", field, exclude)
+    elif isinstance(dtype, pl.List | pl.Array):
+        series = series.cast(pl.List(dtype.inner))
+        yield f"{name}.length", series.list.len().cast(pl.Int64)
+        if isinstance(dtype.inner, pl.Struct | pl.List | pl.Array):
+            yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), exclude)
+        elif dtype.inner not in (pl.Null, pl.Binary):
+            yield f"{name}.all", _joined(series.cast(pl.List(pl.String)))
+    else:
+        yield name, series
+
+
+def _joined(lists: pl.Series) -> pl.Series:
+    """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
+    rows = lists.to_frame("text").with_row_index("row")
+    texts = rows.explode("text").drop_nulls("text").unique().sort("row", "text")
+    joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
+    return rows.select("row").join(joined, on="row", how="left", maintain_order="left")["text"]
+
+
+def _coalesce(a: pl.Series, b: pl.Series) -> pl.Series:
+    kind = _dtype(_merge(_kind(a.dtype), _kind(b.dtype)))
+    return a.to_frame("a").with_columns(b.alias("b")).select(
+        pl.coalesce(pl.col("a").cast(kind, strict=False), pl.col("b").cast(kind, strict=False))
+    ).to_series()
+
+
+# Files into blocks of lines, or of Parquet rows.
+
+
+def _files(paths: Paths) -> list[Path]:
+    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    files: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            inside = (p for p in path.rglob("*") if p.is_file())
+            files += sorted(p for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise FileNotFoundError(f"no such file or folder: {path}")
+    return files
+
+
+def _batches(files: list[Path], batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    for path in files:
+        with path.open("rb") as raw:
+            magic = raw.read(4)
+            raw.seek(0)
+            if magic == b"PAR1":
+                yield from _parquet(path, batch_size)
+                continue
+            lost: list[Reject] = []
+            file = gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
+            lines = _lines(file, str(path), lost)
+            while block := list(islice(lines, batch_size)):
+                rejects: list[Reject] = []
+                events = _read_block(block, str(path), rejects)
+                yield events, _rejects(rejects)
+            if lost:
+                yield pl.DataFrame(), _rejects(lost)
+
+
+def _parquet(path: Path, batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    try:
+        rows = pl.scan_parquet(path, glob=False)
+        height = rows.select(pl.len()).collect().item()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        yield pl.DataFrame(), _rejects([(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")])
+        return
+    for start in range(0, height, batch_size):
+        try:
+            yield rows.slice(start, batch_size).collect(), _rejects([])
+        except (pl.exceptions.PolarsError, OSError) as error:
+            stop = min(start + batch_size, height)
+            reason = f"not readable: {_first_line(error)}"
+            yield pl.DataFrame(), _rejects([(str(path), row, reason) for row in range(start + 1, stop + 1)])
+
+
+def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[Line]:
+    """The records of a text file, each on one line. What cannot be divided into records goes to `lost`."""
+    lines = ((i, line) for i, line in enumerate(_unbroken(file, name, lost), 1) if not line.isspace())
+    head = list(islice(lines, 2))
+    if not head:
+        return
+    first = head[0][1].removeprefix(b"\xef\xbb\xbf")
+    head[0] = head[0][0], first
+    start = first.lstrip()[:1]
+    # A line that is not JSON by itself, and is followed by one that starts no record: perhaps an indented object.
+    indented = start == b"{" and len(head) == 2 and not head[1][1].startswith(b"{") and not _is_json(first)
+    if start == b"[" or indented:
+        rest = list(chain(head, lines))
+        text = b"".join(line for _, line in rest).decode("utf-8", "surrogateescape")
+        elements = _array(text, name, lost) if start == b"[" else _objects(text)
+        yield from rest if elements is None else elements
+    else:
+        yield from chain(head, lines)
+
+
+def _unbroken(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, OSError, zlib.error) as error:
+        lost.append((name, 0, f"the file cannot be read to its end: {_first_line(error)}"))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _one_line(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape").replace(b"\n", b" ").replace(b"\r", b" ")
+
+
+SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def _skip(text: str, at: int) -> int:
+    return SPACE.match(text, at).end()  # type: ignore[union-attr]  # the pattern matches the empty string too
+
+
+def _objects(text: str) -> list[Line] | None:
+    """One or more indented objects; None if the text is anything else."""
+    decode, at, found = json.JSONDecoder().raw_decode, _skip(text, 0), list[Line]()
+    while at < len(text):
+        try:
+            end = decode(text, at)[1]
+        except (ValueError, RecursionError):
+            return None
+        found.append((len(found) + 1, _one_line(text[at:end])))
+        at = _skip(text, end)
+    return found
+
+
+def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
+    """The elements of the JSON array `text`."""
+    decode, row = json.JSONDecoder().raw_decode, 0
+    at = _skip(text, _skip(text, 0) + 1)
+    key = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:').match(text, at)
+    again = re.compile(r",\s*(?=" + r"\s*".join(map(re.escape, key[0].split())) + ")") if key else None
+    while at < len(text) and text[at] != "]":
+        row += 1
+        try:
+            end = decode(text, at)[1]
+            stop = _skip(text, end)
+            whole = text[stop : stop + 1] in (",", "]", "")
+        except (ValueError, RecursionError):
+            whole = False
+        if whole:
+            yield row, _one_line(text[at:end])
+        else:
+            resumed = again.search(text, at + 1) if again else None
+            stop = resumed.start() if resumed else len(text)
+            yield row, _one_line(text[at:stop]) + b" "  # not JSON: the reader of lines rejects it and says why
+        at = stop
+        if text[at : at + 1] == ",":
+            at = _skip(text, at + 1)
+    if at >= len(text):
+        lost.append((name, 0, "the array has no end: the file may be cut short"))
+    elif _skip(text, at + 1) < len(text):
+        lost.append((name, 0, "text after the end of the array"))
+
+
+# Blocks of lines into frames.
+
+
+def _read_block(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
+    pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
+        parts = list(pool.map(lambda piece: _read_piece(piece, file), pieces))
+    for _, bad in parts:
+        rejects += bad
+    return _stack([events for events, _ in parts])
+
+
+def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject]]:
+    """Fast if the lines allow it, else fast for those of its sixteenths that do."""
+    rejects: list[Reject] = []
+    if any(b"\\ud" in line or b"\\uD" in line for _, line in piece):
+        piece = [(row, _repair(line)) for row, line in piece]
+    events = _read_fast(piece)
+    if events is not None:
+        return events, rejects
+    size = max(64, -(-len(piece) // 16))
+    parts = []
+    for start in range(0, len(piece), size):
+        part = piece[start : start + size]
+        events = _read_fast(part) if len(piece) > size else None
+        parts.append(_read_slowly(part, file, rejects) if events is None else events)
+    return _stack(parts), rejects
+
+
+def _read_fast(piece: list[Line]) -> pl.DataFrame | None:
+    """The lines as a frame, or None if they need a closer look."""
+    lines = pl.Series([line for _, line in piece], dtype=pl.Binary)
+    text = b"\n".join(line for _, line in piece)
+    try:
+        schema = pl.scan_ndjson(text, infer_schema_length=None).collect_schema()
+        if not all(_plain(dtype, 1) for dtype in schema.dtypes()):
+            return None
+        records = lines.cast(pl.String).str.json_decode(pl.Struct(schema))
+    except pl.exceptions.PolarsError:
+        return None
+    if records.null_count() or _in_text(text) != _in_series(records):
+        return None
+    return _frame(records.struct.unnest().get_columns() if schema else [], len(piece))
+
+
+def _plain(dtype: Any, depth: int) -> bool:
+    if isinstance(dtype, pl.Struct):
+        fields = dtype.fields
+        return depth < MAX_DEPTH and len(fields) <= MAX_KEYS and all(_plain(f.dtype, depth + 1) for f in fields)
+    if isinstance(dtype, pl.List):  # of lists, Polars would also make a list of lists from [1, [2]]
+        return depth < MAX_DEPTH and not isinstance(dtype.inner, pl.List) and _plain(dtype.inner, depth + 1)
+    return dtype in (pl.Null, pl.Boolean, pl.Int64, pl.Float64, pl.String)
+
+
+def _in_text(text: bytes) -> tuple[int, int]:
+    """How many keys with a value the text holds, nulls aside, and how many of those values are true or false.
+
+    `":` ends a key unless its quote is escaped. What this miscounts (space before a colon, an escaped backslash before
+    a quote) makes the counts differ from the frame's, which costs a slow reading and loses nothing.
+    """
+    codes = np.frombuffer(text + b"    ", dtype=np.uint8)
+    ends = np.flatnonzero((codes[1:-3] == ord('"')) & (codes[2:-2] == ord(":"))) + 1
+    ends = ends[codes[ends - 1] != ord("\\")]
+    value = codes[ends + 2]
+    value = np.where(value == ord(" "), codes[ends + 3], value)
+    nulls, booleans = value == ord("n"), (value == ord("t")) | (value == ord("f"))
+    return len(ends) - int(nulls.sum()), int(booleans.sum())
+
+
+def _in_series(series: pl.Series) -> tuple[int, int]:
+    """The same counts in what was read from it.
+
+    They are smaller where a key came twice, or where an object or a boolean was made a text or a number to fit.
+    """
+    keys = booleans = 0
+    if isinstance(series.dtype, pl.Struct):
+        for field in series.struct.unnest().get_columns() if series.dtype.fields else []:
+            there = len(field) - field.null_count()
+            below = _in_series(field)
+            keys += there + below[0]
+            booleans += (there if field.dtype == pl.Boolean else 0) + below[1]
+    elif isinstance(series.dtype, pl.List) and isinstance(series.dtype.inner, pl.Struct):
+        return _in_series(series.explode())
+    return keys, booleans
+
+
+HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.")
+
+
+def _repair(line: bytes) -> bytes:
+    """Polars reads half an escaped surrogate pair as NUL; here it becomes U+FFFD."""
+    return HALF.sub(lambda m: m[0] if len(m[0]) != 6 else b"\\ufffd", line)
+
+
+def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
+    """The lines one by one, each checked, with the columns' types worked out over all of them."""
+    records = []
+    for row, line in block:
+        try:
+            records.append(_strict(line))
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
+            rejects.append((file, row, reason))
+    kind: Any = {}
+    for record in records:
+        for name, value in record.items():
+            kind[name] = _merge(kind.get(name), _kind_of(value))
+    kind = {name: _no_maps(k) for name, k in kind.items()}
+    columns = [
+        pl.Series(name, [_as(record.get(name), k) for record in records], dtype=_dtype(k)) for name, k in kind.items()
+    ]
+    return _frame(columns, len(records))
+
+
+def _strict(line: bytes) -> dict[str, Any]:
+    """The JSON object in `line`. Raises ValueError that says what is wrong with it."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: byte {error.start + 1} of the record") from None
+    try:
+        record = json.loads(text, object_pairs_hook=_once, parse_constant=_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1} of the record") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"not an object: {text.strip()[:40]}")  # noqa: TRY004  all reasons are of one type
+    _check(record, 1)
+    return record
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key given twice: {next(n for n in names if names.count(n) > 1)[:80]!r}")
+    return found
+
+
+def _constant(literal: str) -> Any:
+    raise ValueError(f"not JSON: {literal}")
+
+
+def _check(value: Any, depth: int) -> None:
+    if isinstance(value, dict | list):
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check(inner, depth + 1)
+    elif isinstance(value, int | float) and abs(value) > 1.7976931348623157e308:
+        raise ValueError("number too large for a 64-bit float")
+
+
+# Kinds: what a column must be to hold all of its values. None (only nulls so far), a scalar Polars type, a dict of
+# kinds (an object), or a list of one kind.
+
+
+def _kind_of(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _kind_of(v) for name, v in value.items()}
+    if isinstance(value, list):
+        kind = None
+        for v in value:
+            kind = _merge(kind, _kind_of(v))
+        return [kind]
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return pl.Boolean
+    if isinstance(value, int):
+        return pl.Int64 if -(2**63) <= value < 2**63 else pl.Float64
+    return pl.Float64 if isinstance(value, float) else pl.String
+
+
+def _kind(dtype: Any) -> Any:
+    if isinstance(dtype, pl.Struct):
+        return {field.name: _kind(field.dtype) for field in dtype.fields}
+    if isinstance(dtype, pl.List | pl.Array):
+        return [_kind(dtype.inner)]
+    return None if dtype == pl.Null else dtype
+
+
+def _dtype(kind: Any) -> Any:
+    if isinstance(kind, dict):
+        return pl.Struct({name: _dtype(k) for name, k in kind.items()})
+    if isinstance(kind, list):
+        return pl.List(_dtype(kind[0]))
+    return pl.Null if kind is None else kind
+
+
+def _merge(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name, kind in b.items():
+            a[name] = _merge(a.get(name), kind)
+        return a
+    if isinstance(a, list) and isinstance(b, list):
+        return [_merge(a[0], b[0])]
+    if isinstance(a, dict | list) or isinstance(b, dict | list):
+        return pl.String
+    if a == b:
+        return a
+    if a.is_numeric() and b.is_numeric():
+        return pl.Int64 if a.is_signed_integer() and b.is_signed_integer() else pl.Float64
+    return pl.String
+
+
+def _no_maps(kind: Any) -> Any:
+    if isinstance(kind, dict):
+        return pl.String if len(kind) > MAX_KEYS else {name: _no_maps(k) for name, k in kind.items()}
+    return [_no_maps(kind[0])] if isinstance(kind, list) else kind
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """`value` as a column of `kind` holds it."""
+    if value is None:
+        return None
+    if isinstance(kind, dict):
+        return {name: _as(value.get(name), k) for name, k in kind.items()}
+    if isinstance(kind, list):
+        return [_as(v, kind[0]) for v in value]
+    if kind == pl.String and not isinstance(value, str):
+        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as Polars writes 2.0
+        return json.dumps(_there(value), ensure_ascii=False, default=str)
+    return float(value) if kind == pl.Float64 else value
+
+
+def _there(value: Any) -> Any:
+    """Without an object's nulls: in a frame, they may only mean that another record has the key."""
+    if isinstance(value, dict):
+        return {name: _there(v) for name, v in value.items() if v is not None}
+    return [_there(v) for v in value] if isinstance(value, list) else value
+
+
+def _stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The frames below each other, with all columns of all, whatever their types."""
+    frames = [frame for frame in frames if frame.height]
+    if len(frames) < 2:
+        return frames[0] if frames else pl.DataFrame()
+    kinds: dict[str, Any] = {}
+    for frame in frames:
+        for name, dtype in frame.schema.items():
+            kinds[name] = _merge(kinds.get(name), _kind(dtype))
+    kinds = {name: _no_maps(kind) for name, kind in kinds.items()}
+    rows = "row".ljust(1 + max(map(len, kinds), default=0))  # a new name: a frame without columns has rows, too
+    alike = [
+        _frame([_alike(series, kinds[series.name]) for series in frame.get_columns()], frame.height)
+        .with_columns(pl.lit(0, dtype=pl.Int8).alias(rows))
+        for frame in frames
+    ]
+    return pl.concat(alike, how="diagonal_relaxed").drop(rows)
+
+
+def _alike(series: pl.Series, kind: Any) -> pl.Series:
+    mine = _kind(series.dtype)
+    if _widens(mine, kind):
+        return series
+    if isinstance(mine, dict | list):
+        return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=_dtype(kind))
+    if mine in (pl.Float32, pl.Float64) and kind == pl.String:
+        return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=kind)
+    return series.cast(kind, strict=False)
+
+
+def _widens(mine: Any, kind: Any) -> bool:
+    """Whether Polars itself makes `kind` of `mine`, without turning anything into text."""
+    if mine is None or mine == kind:
+        return True
+    if isinstance(mine, dict):
+        return isinstance(kind, dict) and all(_widens(k, kind[name]) for name, k in mine.items())
+    if isinstance(mine, list):
+        return isinstance(kind, list) and _widens(mine[0], kind[0])
+    return not isinstance(kind, dict | list) and mine.is_numeric() and kind.is_numeric()
+
+
+def _frame(columns: list[pl.Series], height: int) -> pl.DataFrame:
+    return pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
+
+
+def _rejects(rows: list[Reject]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=REJECTS, orient="row")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
