@@ -48,7 +48,12 @@ pdf: build  ## print the book to _build/book.pdf, through Chromium
 	@$(PY) _ext/chromium.py
 	@$(PY) _ext/pdf.py
 
+weight: build  ## what each page of the book makes a reader fetch, measured in Chromium
+	@$(PY) _ext/chromium.py
+	@$(PY) _ext/weight.py
+
 test: $(READY)  ## run all tests, which execute every chapter
+	@$(PY) _ext/chromium.py
 	@$(PY) -m pytest
 
 serve: build  ## build the book and serve it on this machine, at PORT (8000)

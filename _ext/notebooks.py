@@ -199,6 +199,11 @@ def directive_options(body: list[str]) -> tuple[dict, list[str]]:
     return options, body
 
 
+def exported_paths() -> list[Path]:
+    """The chapters that have a notebook: those with cells. The landing page is no chapter."""
+    return [path for path in chapter_paths()[1:] if is_chapter(path)]
+
+
 def learn_labels(book: Book, path: Path) -> None:
     """Number what has numbers, as Sphinx does: through the whole book."""
     text = path.read_text(encoding="utf-8")
@@ -566,14 +571,13 @@ def identify(cells: list[nbformat.NotebookNode]) -> None:
 
 def export() -> dict[str, str]:
     """The file name and text of every notebook of the book."""
-    paths, book = chapter_paths(), Book()
+    book = Book()
     library = parse_file(str(ROOT / "references.bib"), bib_format="bibtex").entries
-    for path in paths:
+    for path in chapter_paths():
         learn_labels(book, path)
     return {
         f"{path.stem}.ipynb": nbformat.writes(Chapter(path, book, library).exported(), version=4) + "\n"
-        for path in paths
-        if is_chapter(path)
+        for path in exported_paths()
     }
 
 

@@ -65,7 +65,7 @@ def article(path: Path) -> Tag:
         folded["open"] = ""
     solutions = text.select("div.solution")
     if solutions:
-        heading = page.new_tag("h2", id="printed-solutions")
+        heading = page.new_tag("h2")
         heading.string = "Solutions"
         text.append(heading)
         for solution in solutions:
@@ -86,12 +86,15 @@ def article(path: Path) -> Tag:
 
 
 def headings(articles: list[Tag]) -> list[tuple[int, str, str]]:
-    """Level, id and text of what the table of contents lists."""
+    """Level, id and text of what the table of contents lists.
+
+    The id is the heading's own: its section's may still stand at the foot of the page before.
+    """
     found = []
     for text in articles:
-        for heading in text.find_all(["h1", "h2"]):
-            section = heading if heading.get("id") else heading.find_parent(id=True)
-            found.append((int(heading.name[1]), section["id"], heading.get_text()))
+        for number, heading in enumerate(text.find_all(["h1", "h2"])):
+            heading["id"] = f"{text['id']}--heading-{number}"
+            found.append((int(heading.name[1]), heading["id"], heading.get_text()))
     return found
 
 

@@ -6,6 +6,7 @@ Everything that names the repository (edit, issue, Colab, Binder) hangs on the o
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from fontTools.ttLib import TTFont
 ROOT = Path(__file__).parents[1]
 BUTTONS = ["use_repository_button", "use_issues_button", "use_edit_page_button"]
 ICON = re.compile(r"\bfa-[a-z0-9-]+")
-CODEPOINT = re.compile(r"""["']\\(f[0-9a-f]{3})["']""")
+CODEPOINT = re.compile(r"""["'](?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff]))["']""")  # as an escape or as it is
 
 
 def notebook_links(pagename: str, *, repository: str, branch: str) -> list[dict[str, str]]:
@@ -49,6 +50,13 @@ def use_repository(app, config) -> None:
     options["navbar_persistent"] = []  # search stands in the sidebar
     config.ogp_site_url = config.html_baseurl
     config.notfound_urls_prefix = urlsplit(config.html_baseurl).path.rstrip("/") + "/"
+
+
+def note_sources(app, config) -> None:
+    """Write every page anew when what makes the pages has changed, which Sphinx would not see."""
+    files = [path for folder in ("_ext", "_static", "_templates") for path in sorted((ROOT / folder).glob("*.*"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*files, ROOT / "package-lock.json"]))
+    config.site_sources = digest.hexdigest()
 
 
 def describe(app, doctree: nodes.document) -> None:
@@ -110,7 +118,8 @@ def keep_used_icons(out: Path) -> None:
         css,
     )
     sheet.write_text(re.sub(r"/\*# sourceMappingURL=.*?\*/", "", css), encoding="utf-8")
-    codepoints = {int(c, 16) for p in static.rglob("*.css") for c in CODEPOINT.findall(p.read_text(encoding="utf-8"))}
+    styles = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
+    codepoints = {int(escape, 16) if escape else ord(char) for escape, char in CODEPOINT.findall(styles)}
     fonts = static / "vendor/fontawesome/webfonts"
     for path in fonts.glob("*.ttf"):
         font = TTFont(path)
@@ -140,7 +149,9 @@ def setup(app) -> dict:
     app.setup_extension("notfound.extension")
     if app.config.html_baseurl:
         app.setup_extension("sphinx_sitemap")
+    app.add_config_value("site_sources", "", "html")
     app.connect("config-inited", use_repository)
+    app.connect("config-inited", note_sources)
     app.connect("doctree-read", describe)
     app.connect("html-page-context", add_buttons, priority=600)
     app.connect("build-finished", finish)

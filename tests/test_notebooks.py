@@ -6,12 +6,12 @@ import sys
 
 import nbformat
 import pytest
-from chapters import ROOT, execute, is_chapter, parse
+from chapters import ROOT, execute, parse
 from nbformat.v4 import new_code_cell, new_notebook
 
-from notebooks import ROLE, VERBATIM, Book, Chapter, ExportError, chapter_paths, export, learn_directives
+from notebooks import ROLE, VERBATIM, Book, Chapter, ExportError, export, exported_paths, learn_directives
 
-CHAPTERS = [path for path in chapter_paths() if is_chapter(path)]
+CHAPTERS = exported_paths()
 COMMITTED = ROOT / "notebooks"
 
 

@@ -9,14 +9,13 @@ import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from chapters import is_chapter
 from website import notebook_links
 
-from notebooks import chapter_paths
+from notebooks import chapter_paths, exported_paths
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [path.stem for path in chapter_paths()]
-CHAPTERS = [path.stem for path in chapter_paths() if is_chapter(path)]
+CHAPTERS = [path.stem for path in exported_paths()]
 PAGES = [*TEXTS, "search", "genindex", "404"]
 
 
@@ -193,6 +192,20 @@ def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
     found = Axe().run(page, context=context, options=options).response["violations"]
     report = [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:300]}" for v in found for n in v["nodes"]]
     assert not report, "\n".join(report)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_site_and_the_notebook_number_figures_tables_and_exercises_alike(name, site):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    page = soup(site / f"{name}.html")
+    captions = [" ".join(c.get_text().split()) for c in page.select(".caption-number, p.admonition-title")]
+    for kind, pattern in [("Fig.", r"^\*Fig. (\d+)"), ("Table", r"^\*\*Table (\d+)"), ("Exercise", r"^\*\*Exercise (\d+)")]:
+        on_page = [int(m[1]) for caption in captions if (m := re.match(rf"{re.escape(kind)} (\d+)", caption))]
+        in_notebook = list(map(int, re.findall(pattern, text, re.MULTILINE)))
+        assert in_notebook == on_page and on_page
+    equations = [int(e.get_text().strip("()#")) for e in page.select(".eqno")]
+    assert list(map(int, re.findall(r"\\tag\{(\d+)\}", text))) == equations
 
 
 @pytest.mark.parametrize("name", TEXTS)
