@@ -465,7 +465,7 @@ def _drop_twins(rows: pl.DataFrame, texts: pl.DataFrame, columns: list[Column]) 
             masks.add(_digest(texts[c.column].is_null()))
         else:
             _drop(c, f"one-to-one with {twin}")
-    for c in (c for c in kept if c.values is None):
+    for c in (c for c in kept if c.kind in ("quantity", "time")):
         missing = _apply(_amount if c.kind == "quantity" else _moment, rows[c.column]).is_null()
         mask = _digest(missing)
         if c.kind == "quantity":

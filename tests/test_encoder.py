@@ -84,6 +84,9 @@ def test_every_column_is_accounted_for(rows, encoder):
     encoded = encoder.transform(rows)
     assert sound(encoded, len(rows))
     assert list(encoder.get_feature_names_out()) == [*encoded.numeric_names, *encoded.categorical_names]
+    measures = set(told.filter(pl.col("kind").is_in(["quantity", "time"]), decision="kept")["column"])
+    assert {n.removesuffix(".present") for n in encoded.categorical_names if n.endswith(".present")} <= measures
+    assert not any(c.present for c in encoder.columns_ if c.column not in measures)
     cards = dict(told.filter(pl.col("cardinality").is_not_null()).select("column", "cardinality").iter_rows())
     assert all(cards.get(n, 3) == c for n, c in zip(encoded.categorical_names, encoded.cardinalities, strict=True))
 
