@@ -88,7 +88,7 @@ class Table:
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
-        return f'<table class="table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
+        return f'<table class="dataframe table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
 
     def __repr__(self) -> str:
         width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
@@ -270,3 +270,17 @@ def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
         ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
     ax.set_yticks(range(len(names)), [f"{name.replace('_', ' ')}" for name in reversed(names)])
     ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past (share of the column's events)")
+
+
+def plot_costs(costs: pl.DataFrame) -> None:
+    """Seconds of a training step against the number of features, from columns model, features and seconds."""
+    _, ax = plt.subplots(figsize=(5.5, 3.4))
+    for (model,), part in costs.sort("model", "features", descending=[True, False]).group_by(
+        "model", maintain_order=True
+    ):
+        name = str(model)
+        ax.loglog(part["features"], part["seconds"], color=COLORS[name], marker=MARKERS[name], label=name)
+    ax.set(xlabel="number of features", ylabel="seconds per training step")
+    ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.legend()

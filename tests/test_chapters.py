@@ -8,9 +8,14 @@ import chapters
 import matplotlib
 import polars as pl
 import pytest
+import rtdl_revisiting_models as rtdl
+import torch
 import yaml
 from nbformat import NotebookNode
 from small_cifar10 import write_split
+from torch.utils.flop_counter import FlopCounterMode
+
+from nbsrc.tabular import TabularResNet
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -212,6 +217,31 @@ def test_rare_values_are_mostly_false_alarms(part2):
 def test_missing_and_unseen_get_their_two_indices(part2_printed):
     assert re.search(r"without the user: \S+ has index 0\n", part2_printed)
     assert re.search(r"an unknown user: \S+ has index 1\n", part2_printed)
+
+
+def test_equal_weights_give_the_authors_outputs(part2_printed):
+    assert float(re.search(r"largest difference: (\S+)", part2_printed)[1]) < 1e-6
+
+
+def test_the_transformers_cost_grows_faster_than_the_features_and_the_resnets_does_not():
+    """The page shows times, which depend on the machine; the operations behind them don't."""
+
+    def operations(build, n):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            build(n)(torch.empty(16, n), None)
+        return counter.get_total_flops()
+
+    def transformer(n):
+        return rtdl.FTTransformer(
+            n_cont_features=n, cat_cardinalities=[], d_out=1, n_blocks=2, d_block=64, attention_n_heads=8,
+            attention_dropout=0.0, ffn_d_hidden_multiplier=4 / 3, ffn_dropout=0.0, residual_dropout=0.0,
+        )  # fmt: skip
+
+    def resnet(n):
+        return TabularResNet(n_numeric=n, cardinalities=[], d_block=64, n_blocks=2, d_out=1)
+
+    assert operations(transformer, 512) > 2.2 * operations(transformer, 256)
+    assert operations(resnet, 512) < 2 * operations(resnet, 256)
 
 
 def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
