@@ -131,14 +131,16 @@ def _incidents(habits: Habits, n: int, scenario: str, typical: list[int]) -> lis
     scale = min(2.0, max(1.0, (n / 50_000) ** 0.5))
     instances = []
     for i in range(count):
-        low, high = 0.06 + 0.84 * i / count, 0.06 + 0.84 * (i + 1) / count
-        if 0 < i == count - 1:
-            low = max(low, 0.75)  # so that the last 30% of the events, often kept to test on, hold one
-        at = typical[int(rng.uniform(low, high) * len(typical))]
-        events = INCIDENTS[scenario](habits, at, scale)
-        while max(event["time"] for event in events) >= start + DAYS * DAY:
-            at -= DAY
-            events = INCIDENTS[scenario](habits, at, scale)
+        first, last = start, start + DAYS * DAY
+        # Whoever learns from the first 70% of the events and tests on the rest finds whole instances in both.
+        if count > 1 and i == 0:
+            last = typical[int(0.67 * len(typical))]
+        if count > 1 and i == count - 1:
+            first = typical[int(0.73 * len(typical))]
+        events: list[Event] = []
+        while not events or min(e["time"] for e in events) < first or max(e["time"] for e in events) >= last:
+            part = rng.uniform(i, i + 1) / count if i < count - 1 else rng.uniform(min(0.73, i / count), 1)
+            events = INCIDENTS[scenario](habits, typical[int(part * len(typical))], scale)
         instances.append(events)
     return instances
 

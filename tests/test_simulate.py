@@ -94,17 +94,20 @@ def test_labels_are_complete_rare_and_outside_the_events(stream) -> None:
     assert set(labels["scenario"]) == set(SCENARIOS) and len(SCENARIOS) == 9 and set(EACH_NORMAL) < set(SCENARIOS)
     assert labels.group_by("scenario").agg(pl.col("instance").n_unique())["instance"].min() >= 3
     assert len(labels) < 0.007 * len(events)
-    text = json.dumps([event for event in events if uid(event) in set(labels["uid"])])
+    uids = set(labels["uid"])
+    text = json.dumps([event for event in events if uid(event) in uids])
     assert not [word for word in (*SCENARIOS, "scenario", "anomal", "malicious", "attacker") if word in text.lower()]
 
 
 def test_past_and_new_events_both_hold_every_scenario() -> None:
-    for seed, start in ((0, "2026-03-02T00:00:00Z"), (1, "2026-03-07T15:30:00+02:00")):
+    for seed, start in ((0, "2026-03-02T00:00:00Z"), (1, "2026-03-07T15:30:00+02:00")):  # a Monday, a Saturday
         events, labels = simulate_events(30_000, seed=seed, start=start)
-        cut = {uid(event) for event in events[int(0.7 * len(events)):]}
-        whole = labels.group_by("scenario", "instance").agg(pl.col("uid").is_in(list(cut)).mean().alias("late"))
-        assert set(whole.filter(pl.col("late") == 1)["scenario"]) == set(SCENARIOS)
-        assert set(whole.filter(pl.col("late") == 0)["scenario"]) == set(SCENARIOS)
+        new = {uid(event) for event in events[int(0.7 * len(events)):]}
+        parts: dict[tuple[str, int], set[bool]] = defaultdict(set)
+        for name, scenario, instance in labels.iter_rows():
+            parts[scenario, instance].add(name in new)
+        for side in (False, True):
+            assert {scenario for (scenario, _), sides in parts.items() if sides == {side}} == set(SCENARIOS)
         assert len(labels) < 0.007 * len(events)
         first = int(datetime.fromisoformat(start).timestamp() * 1000)
         assert first <= events[0]["time"] and events[-1]["time"] < first + FORTNIGHT
@@ -156,7 +159,7 @@ def format_auc(events: list[Event], scenario_of: dict[str, tuple[str, int]], tel
     """
     rng = np.random.default_rng(0)
     strata = defaultdict(list)
-    for event, chosen in zip(events, rng.random(len(events)) < 0.08, strict=True):
+    for event, chosen in zip(events, rng.random(len(events)) < 0.05, strict=True):
         if uid(event) in scenario_of or chosen:
             strata[event["type_uid"]].append(event)
     scores, weights = [], []
@@ -168,7 +171,7 @@ def format_auc(events: list[Event], scenario_of: dict[str, tuple[str, int]], tel
             continue
         forms = [form(event) | ({"tell": "x"} if tell and bad else {}) for event, bad in zip(stratum, y, strict=True)]
         x = DictVectorizer().fit_transform(forms)
-        forest = RandomForestClassifier(60, min_samples_leaf=3, class_weight="balanced_subsample", random_state=0)
+        forest = RandomForestClassifier(40, min_samples_leaf=3, class_weight="balanced_subsample", random_state=0)
         chance = cross_val_predict(forest, x, y, groups=groups, cv=GroupKFold(4), method="predict_proba")[:, 1]
         scores.append(roc_auc_score(y, chance))
         weights.append(y.sum())
@@ -178,8 +181,8 @@ def format_auc(events: list[Event], scenario_of: dict[str, tuple[str, int]], tel
 
 def test_the_format_of_an_event_says_nothing(stream, scenario_of) -> None:
     assert 0.4 < format_auc(stream[0], scenario_of) < 0.6
-    assert format_auc(stream[0][::2], {u: s for u, s in scenario_of.items() if u in set(map(uid, stream[0][::2]))},
-                      tell=True) > 0.9  # the probe does find a field that exists only when something is wrong
+    # The probe does find a field that exists only when something is wrong.
+    assert format_auc(stream[0], scenario_of, tell=True) > 0.9
 
 
 
