@@ -211,7 +211,7 @@ def plot_predictions(
         for ax, i in zip(row, surest[chosen[surest]][:columns].tolist()):
             image = images[i].float()
             image = (image - image.min()) / (image.max() - image.min())
-            ax.imshow(image.permute(1, 2, 0).squeeze(-1), cmap="gray_r" if len(image) == 1 else None)
+            ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray_r" if len(image) == 1 else None)
             told = names[int(predicted[i])] + ("" if right[i] else f", not {names[int(labels[i])]}")
             ax.set_title(f"{told}\n{confidence[i]:.0%}", fontsize=8, color=color)
 

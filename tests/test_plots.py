@@ -1,0 +1,103 @@
+"""A figure that a reader can't read is lost: every one has marks, labelled axes, and colours that are told apart."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from nbsrc import plots
+from nbsrc.gradient_flow import gradient_flow
+
+DEGRADATION = pl.DataFrame(
+    [
+        {"depth": depth, "kind": kind, "seed": seed, "train_error": 0.01 * depth, "test_error": 0.02 * depth}
+        for depth in (8, 20)
+        for kind in ("plain", "residual")
+        for seed in (0, 1)
+    ]
+)
+HISTORY = [
+    {"epoch": i, "training_loss": 1 / i, "test_loss": 2 / i, "training_accuracy": 0.5, "test_accuracy": 0.4}
+    for i in (1, 2, 3)
+]
+LABELS, LOGITS = torch.tensor([0, 1, 2, 2]), torch.eye(3)[[0, 1, 2, 0]] * 4
+NAMES = ["cat", "dog", "owl"]
+PUBLISHED = {"adult": [(0.8, 0.01), (0.9, 0.01), None], "year": [(9.0, 0.1), (8.0, 0.1), (7.0, 0.1)]}
+DESCRIBED = pl.DataFrame(
+    {"decision": ["kept", "kept", "dropped"], "cardinality": [5, None, 3], "missing": [0.0, 0.5, 0.1]}
+)
+BYTES = pl.Series("traffic.bytes", [1, 10, None, 1000])
+COSTS = pl.DataFrame(
+    {"model": ["ResNet", "ResNet", "FT-Transformer"], "features": [16, 32, 16], "seconds": [0.1, 0.2, 0.3]}
+)
+FIGURES = {
+    "degradation": lambda: plots.plot_degradation(DEGRADATION),
+    "gradient flow": lambda: plots.plot_gradient_flow(gradient_flow(depths=(3, 4), seeds=(0,), device="cpu")),
+    "learning curves": lambda: plots.plot_learning_curves(HISTORY),
+    "confusion": lambda: plots.plot_confusion(LABELS, LOGITS.argmax(1), NAMES),
+    "published": lambda: plots.plot_published(PUBLISHED, ["year"]),
+    "encoded": lambda: plots.plot_encoded(DESCRIBED, BYTES, np.array([-1.0, 0.0, 0.0, 1.0])),
+    "rarity": lambda: plots.plot_rarity(np.array([0.1, 0.01, 0.2]), pl.Series(["normal", "beaconing", "normal"])),
+    "costs": lambda: plots.plot_costs(COSTS),
+}
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    plt.switch_backend("agg")
+    plots.use_style()
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_axis_is_labelled_and_not_empty(name):
+    FIGURES[name]()
+    (number,) = plt.get_fignums()
+    axes = plt.figure(number).axes
+    for ax in axes:
+        assert ax.lines or ax.patches or ax.collections or ax.images
+        assert ax.get_xlabel()
+        left = ax.get_subplotspec().is_first_col()
+        named_ticks = not any(label.get_text().replace("−", "").isdigit() for label in ax.get_yticklabels())
+        assert ax.get_ylabel() or not left or named_ticks
+        # Nothing is drawn outside of what the axes show.
+        (low, high), (bottom, top) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
+        for line in ax.lines:
+            x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+            if len(x) and line.get_transform() == ax.transData:
+                assert low <= np.nanmin(x) and np.nanmax(x) <= high
+                assert bottom <= np.nanmin(y) and np.nanmax(y) <= top
+
+
+def test_predictions_say_what_was_taken_for_what():
+    plots.plot_predictions(torch.rand(4, 3, 8, 8), LABELS, LOGITS, NAMES, columns=3)
+    titles = [ax.get_title().split("\n")[0] for ax in plt.gcf().axes]
+    assert sorted(titles[:3]) == ["cat", "dog", "owl"] and titles[3:] == ["cat, not owl", "", ""]
+
+
+def test_methods_keep_colours_that_are_told_apart():
+    kinds = ("plain", "plain + BatchNorm", "residual")
+    assert len({plots.COLORS[kind] for kind in kinds}) == 3
+    assert set(plots.MARKERS) == set(plots.COLORS)
+
+
+def test_a_table_has_headers_and_escapes_what_it_shows():
+    table = plots.Table(pl.DataFrame({"error": [0.125, None], "a <b>": ["x & y", "z"]}), {"error": ".1%"})
+    page = table._repr_html_()
+    assert '<th scope="col" style="text-align: right">error</th>' in page
+    assert ">12.5%</td>" in page and "a &lt;b&gt;" in page and "x &amp; y" in page
+    assert repr(table).splitlines()[1].split() == ["12.5%", "x", "&", "y"]
+
+
+def test_a_tree_shows_every_attribute_of_a_nested_event():
+    event = {"time": 1, "actor": {"user": {"name": "<ana>"}}, "tags": ["a", {"b": None}]}
+    page = plots.Tree(event, name="Event")._repr_html_()
+    assert page.count("<details") == 5  # the event, actor, user, tags, and the object in it
+    assert "&lt;ana&gt;" in page and "null" in page and "<ana>" not in page
+
+
+def test_the_page_note_names_device_versions_and_seed():
+    note = plots.page_note(0.0, device=torch.device("cpu"), seed=7)
+    assert "CPU" in note and torch.__version__ in note and "seed 7" in note
