@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 BOOK := _build/html/index.html
 
-.PHONY: help setup build test serve clean cifar10 bench lock
+.PHONY: help setup build notebooks pdf weight test serve clean cifar10 bench lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,19 @@ build: $(READY)  ## execute the chapters and render the book to _build/html
 	@$(BIN)/jupyter-book build --quiet --warningiserror --keep-going .
 	@echo 'The book: $(BOOK)'
 
+notebooks: $(READY)  ## write notebooks/, the chapters as notebooks that run alone
+	@$(PY) _ext/notebooks.py
+
+pdf: build  ## print the book to _build/book.pdf, through Chromium
+	@$(PY) _ext/chromium.py
+	@$(PY) _ext/pdf.py
+
+weight: build  ## what each page of the book makes a reader fetch, measured in Chromium
+	@$(PY) _ext/chromium.py
+	@$(PY) _ext/weight.py
+
 test: $(READY)  ## run all tests, which execute every chapter
+	@$(PY) _ext/chromium.py
 	@$(PY) -m pytest
 
 serve: build  ## build the book and serve it on this machine, at PORT (8000)

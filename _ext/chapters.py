@@ -22,7 +22,7 @@ from jupyter_cache.base import CacheBundleIn
 from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
 from myst_parser.config.main import MdParserConfig
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -113,7 +113,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
     start = time.perf_counter()
     try:
         client.execute()
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+    except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: a dead kernel
         cell = notebook.cells[running]
         lines = notebook.metadata.get("source_map")
         where = f" (line {lines[running] + 1})" if lines else ""

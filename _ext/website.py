@@ -6,6 +6,7 @@ Everything that names the repository (edit, issue, Colab, Binder) hangs on the o
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from fontTools.ttLib import TTFont
 ROOT = Path(__file__).parents[1]
 BUTTONS = ["use_repository_button", "use_issues_button", "use_edit_page_button"]
 ICON = re.compile(r"\bfa-[a-z0-9-]+")
-CODEPOINT = re.compile(r"""["']\\(f[0-9a-f]{3})["']""")
+CODEPOINT = re.compile(r"""["'](?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff]))["']""")  # as an escape or as it is
 
 
 def notebook_links(pagename: str, *, repository: str, branch: str) -> list[dict[str, str]]:
@@ -51,6 +52,13 @@ def use_repository(app, config) -> None:
     config.notfound_urls_prefix = urlsplit(config.html_baseurl).path.rstrip("/") + "/"
 
 
+def note_sources(app, config) -> None:
+    """Write every page anew when what makes the pages has changed, which Sphinx would not see."""
+    files = [path for folder in ("_ext", "_static", "_templates") for path in sorted((ROOT / folder).glob("*.*"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*files, ROOT / "package-lock.json"]))
+    config.site_sources = digest.hexdigest()
+
+
 def describe(app, doctree: nodes.document) -> None:
     """A page's front matter may hold its ``description``, for search engines and link previews."""
     metadata = app.env.metadata[app.env.docname]
@@ -76,13 +84,18 @@ def copy_notebooks(out: Path) -> None:
         shutil.copy(notebook, out / "notebooks")
 
 
-def drop_fontawesome_script(out: Path) -> None:
-    """The theme's style sheet draws the same icons that its 1.5 MB script draws again."""
+def mend_pages(out: Path) -> None:
+    """Two things that no setting reaches.
+
+    The theme's style sheet draws the same icons that its 1.5 MB script draws again; and docutils
+    gives references ARIA roles that are deprecated, or that do not belong together.
+    """
     for page in out.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
-        slim = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
-        if slim != html:
-            page.write_text(slim, encoding="utf-8")
+        mended = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
+        mended = mended.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="citation-list">', "<div>")
+        if mended != html:
+            page.write_text(mended, encoding="utf-8")
     (out / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
 
 
@@ -105,7 +118,8 @@ def keep_used_icons(out: Path) -> None:
         css,
     )
     sheet.write_text(re.sub(r"/\*# sourceMappingURL=.*?\*/", "", css), encoding="utf-8")
-    codepoints = {int(c, 16) for p in static.rglob("*.css") for c in CODEPOINT.findall(p.read_text(encoding="utf-8"))}
+    styles = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
+    codepoints = {int(escape, 16) if escape else ord(char) for escape, char in CODEPOINT.findall(styles)}
     fonts = static / "vendor/fontawesome/webfonts"
     for path in fonts.glob("*.ttf"):
         font = TTFont(path)
@@ -123,7 +137,7 @@ def finish(app, exception) -> None:
         return
     out = Path(app.outdir)
     copy_notebooks(out)
-    drop_fontawesome_script(out)
+    mend_pages(out)
     keep_used_icons(out)
     for source_map in (out / "_static").rglob("*.map"):
         source_map.unlink()
@@ -135,7 +149,9 @@ def setup(app) -> dict:
     app.setup_extension("notfound.extension")
     if app.config.html_baseurl:
         app.setup_extension("sphinx_sitemap")
+    app.add_config_value("site_sources", "", "html")
     app.connect("config-inited", use_repository)
+    app.connect("config-inited", note_sources)
     app.connect("doctree-read", describe)
     app.connect("html-page-context", add_buttons, priority=600)
     app.connect("build-finished", finish)

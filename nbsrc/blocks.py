@@ -15,30 +15,40 @@ from torch import Tensor, nn
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size at stride 1; no bias, since BatchNorm follows and has one."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
+    """A 3x3 convolution that keeps the size at stride 1; no bias: BatchNorm follows."""
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False
+    )
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 1x1 convolution: the same linear map of the channels at every pixel."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
+    return nn.Conv2d(
+        in_channels, out_channels, kernel_size=1, stride=stride, bias=False
+    )
 
 
 class PadShortcut(nn.Module):
-    """Option A: every ``stride``-th pixel, and zeros for the channels that are new. No parameters."""
+    """Option A: every ``stride``-th pixel, zeros for new channels. No parameters."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         if out_channels < in_channels:
-            raise ValueError(f"option A can't drop channels, however: {in_channels=}, {out_channels=}")
+            raise ValueError(
+                f"option A can't drop channels, however: {in_channels=}, {out_channels=}"
+            )
         self.extra = out_channels - in_channels
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        return F.pad(
+            x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra)
+        )
 
 
-def make_shortcut(in_channels: int, out_channels: int, stride: int, option: str) -> nn.Module | None:
+def make_shortcut(
+    in_channels: int, out_channels: int, stride: int, option: str
+) -> nn.Module | None:
     """The skip path of a block, None where it is the identity (He et al. 2016a, Sec. 4.1).
 
     Where the shape changes, option "A" pads with zeros and "B" projects with a 1x1 convolution;
@@ -52,11 +62,13 @@ def make_shortcut(in_channels: int, out_channels: int, stride: int, option: str)
         return None
     if option == "A":
         return PadShortcut(in_channels, out_channels, stride)
-    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(
+        conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
+    )
 
 
 class PlainBlock(nn.Module):
-    """A basic block without its skip: the building block of the plain nets (He et al. 2016a, Fig. 3, middle)."""
+    """A basic block without its skip, for plain nets (He et al. 2016a, Fig. 3, middle)."""
 
     expansion = 1
 
@@ -74,7 +86,7 @@ class PlainBlock(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a skip: relu(F(x) + x) (He et al. 2016a, Fig. 2 and Fig. 5, left).
+    """Two 3x3 convolutions and a skip: relu(F(x) + x) (He et al. 2016a, Fig. 5, left).
 
     >>> import torch
     >>> BasicBlock(64, 128, stride=2)(torch.zeros(1, 64, 32, 32)).shape
@@ -83,7 +95,9 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B") -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B"
+    ) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, channels, stride)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -101,16 +115,19 @@ class BasicBlock(nn.Module):
 
 
 class PreActBlock(nn.Module):
-    """BatchNorm and ReLU before each convolution, nothing after the addition (He et al. 2016b, Fig. 4e).
+    """BatchNorm and ReLU before each convolution (He et al. 2016b, Fig. 4e).
 
-    The skip path of a block that keeps its shape is a true identity. Where the shape changes, the
-    shortcut starts from the activated input, as in the authors' code.
+    Nothing follows the addition, so the skip path of a block that keeps its shape is a true
+    identity. Where the shape changes, the shortcut starts from the activated input, as in the
+    authors' code.
     """
 
     expansion = 1
-    pre_activation = True  # a network of these needs one more BatchNorm and ReLU after the last block
+    pre_activation = True  # a network of these ends in one more BatchNorm and ReLU
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B") -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B"
+    ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.relu = nn.ReLU(inplace=True)
@@ -119,7 +136,7 @@ class PreActBlock(nn.Module):
         self.conv2 = conv3x3(channels, channels)
         self.downsample = make_shortcut(in_channels, channels, stride, shortcut)
         if isinstance(self.downsample, nn.Sequential):
-            self.downsample = self.downsample[0]  # without BatchNorm: the sum is normalized by the next block
+            self.downsample = self.downsample[0]  # the next block normalizes the sum
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn1(x))
@@ -130,7 +147,7 @@ class PreActBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """1x1 to reduce, 3x3 to compute, 1x1 to expand by four (He et al. 2016a, Fig. 5, right).
+    """1x1 to reduce, 3x3 to compute, 1x1 to expand (He et al. 2016a, Fig. 5, right).
 
     ``channels`` is the narrow width; the block's output has ``4 * channels``.
 
@@ -141,18 +158,22 @@ class BottleneckBlock(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B") -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int = 1, *, shortcut: str = "B"
+    ) -> None:
         super().__init__()
         self.conv1 = conv1x1(in_channels, channels)
         self.bn1 = nn.BatchNorm2d(channels)
-        # NOTE[DIFF] The paper strides in the first 1x1; torchvision, and so this, in the 3x3 ("ResNet v1.5"),
-        # which drops no pixel unseen.
+        # NOTE[DIFF] The paper strides in the first 1x1; torchvision, and so this, in the
+        # 3x3 ("ResNet v1.5"), which drops no pixel unseen.
         self.conv2 = conv3x3(channels, channels, stride)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = conv1x1(channels, channels * self.expansion)
         self.bn3 = nn.BatchNorm2d(channels * self.expansion)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = make_shortcut(in_channels, channels * self.expansion, stride, shortcut)
+        self.downsample = make_shortcut(
+            in_channels, channels * self.expansion, stride, shortcut
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)

@@ -16,7 +16,6 @@ class Place(NamedTuple):
     country: str
     region: str
     city: str
-    continent: str
     lat: float
     long: float
     utc: int
@@ -33,22 +32,22 @@ class Source(NamedTuple):
 
 
 PLACES = (
-    Place("DE", "DE-BE", "Berlin", "Europe", 52.52, 13.40, 1),
-    Place("GB", "GB-LND", "London", "Europe", 51.51, -0.13, 0),
-    Place("US", "US-NY", "New York", "North America", 40.71, -74.01, -5),
-    Place("IN", "IN-KA", "Bengaluru", "Asia", 12.97, 77.59, 5),
-    Place("PL", "PL-MZ", "Warsaw", "Europe", 52.23, 21.01, 1),
-    Place("FR", "FR-IDF", "Paris", "Europe", 48.86, 2.35, 1),
-    Place("ES", "ES-MD", "Madrid", "Europe", 40.42, -3.70, 1),
-    Place("NL", "NL-NH", "Amsterdam", "Europe", 52.37, 4.90, 1),
-    Place("JP", "JP-13", "Tokyo", "Asia", 35.68, 139.69, 9),
-    Place("BR", "BR-SP", "Sao Paulo", "South America", -23.55, -46.63, -3),
-    Place("SG", "SG-01", "Singapore", "Asia", 1.35, 103.82, 8),
-    Place("US", "US-CA", "San Francisco", "North America", 37.77, -122.42, -8),
-    Place("CA", "CA-ON", "Toronto", "North America", 43.65, -79.38, -5),
-    Place("AU", "AU-NSW", "Sydney", "Australia", -33.87, 151.21, 11),
-    Place("ZA", "ZA-GP", "Johannesburg", "Africa", -26.20, 28.05, 2),
-    Place("RO", "RO-B", "Bucharest", "Europe", 44.43, 26.10, 2),
+    Place("DE", "DE-BE", "Berlin", 52.52, 13.4, 1),
+    Place("GB", "GB-LND", "London", 51.51, -0.13, 0),
+    Place("US", "US-MA", "Boston", 42.36, -71.06, -5),
+    Place("IN", "IN-MH", "Mumbai", 19.08, 72.88, 5),
+    Place("PL", "PL-MZ", "Warsaw", 52.23, 21.01, 1),
+    Place("FR", "FR-IDF", "Paris", 48.86, 2.35, 1),
+    Place("ES", "ES-MD", "Madrid", 40.42, -3.7, 1),
+    Place("NL", "NL-UT", "Utrecht", 52.09, 5.12, 1),
+    Place("VN", "VN-HN", "Hanoi", 21.03, 105.85, 7),
+    Place("BR", "BR-PE", "Recife", -8.05, -34.88, -3),
+    Place("AE", "AE-DU", "Dubai", 25.2, 55.27, 4),
+    Place("US", "US-WA", "Seattle", 47.61, -122.33, -8),
+    Place("CA", "CA-ON", "Toronto", 43.65, -79.38, -5),
+    Place("AU", "AU-NSW", "Sydney", -33.87, 151.21, 11),
+    Place("ZA", "ZA-KZN", "Durban", -29.86, 31.02, 2),
+    Place("RO", "RO-DJ", "Craiova", 44.33, 23.8, 2),
 )
 OFFICES = PLACES[:5]
 _OFFICE_SHARES = (40, 18, 22, 12, 8)
@@ -190,17 +189,17 @@ class Company:
             for block, kind in enumerate(("office", "mobile", "hotel", "hosting")):
                 size = {"office": 3, "mobile": 24, "hotel": 12, "hosting": 24}[kind]
                 self.pools[place.city, kind] = [self._source(at, block, kind, i) for i in range(size)]
-        self.servers = [self._host(f"{kind}-{i:02d}", is_server=True, place=PLACES[0])
+        self.servers = [self._host(f"{kind}{i:02d}", is_server=True, place=PLACES[0])
                         for kind, count in (("web", 4), ("app", 10), ("db", 4), ("build", 4), ("backup", 2),
                                             ("batch", 3), ("file", 3)) for i in range(1, count + 1)]
         self.users = [self._user(i) for i in range(n_users)]
         self.accounts = [self._account(i, name) for i, name in enumerate(SERVICE_ACCOUNTS)]
         apps = [host for host in self.servers if host.name.startswith("app")]
         self.services = [Service(name, host, weight, latency, size, rng.uniform(0.004, 0.02),
-                                 tuple(f"/{name}/v{rng.randint(1, 3)}/{part}" for part in
-                                       ("items", "status", "orders", "query", "export", "sessions")))
+                                 tuple(f"/{part}/v{rng.randint(1, 3)}/items" for part in
+                                       ("orders", "status", "query", "export", "session")))
                          for (name, weight, latency, size), host in zip(_SERVICES, apps, strict=True)]
-        self.sites = [self._site(f"{name}.{rng.choice(_TAIL_WORDS)}.example", category, weight, up, down)
+        self.sites = [self._site(f"{name}.{rng.choice(_TAIL_WORDS)}{rng.randint(1, 9)}.example", category, weight, up, down)
                       for name, category, weight, up, down in _SITES]
         # The long tail: visited rarely, each by somebody, and small. Beacons and drop zones live here too.
         self.tail = [self._site(f"{rng.choice(('api', 'cdn', 'app', 'data', 'sync'))}.{word}{i}.example",
@@ -232,13 +231,13 @@ class Company:
         role = rng.choices(list(ROLES), [share for share, _ in ROLES.values()])[0]
         # One of each role exists however small the company is.
         role = list(ROLES)[i] if i < len(ROLES) else role
-        host = self._host(f"lt-{given.lower()}-{i:04d}", is_server=False, place=place)
+        host = self._host(f"{given.lower()}{i:04d}", is_server=False, place=place)
         return self._person(f"{given}.{surname}{suffix}".lower(), f"{given} {surname}", role, place, host, i)
 
     def _account(self, i: int, name: str) -> User:
         kind = {"svc.backup": "backup", "svc.deploy": "build", "svc.scan": "batch"}.get(name, "batch")
         host = next(h for h in self.servers if h.name.startswith(kind))
-        return self._person(name, f"Service {name[4:].title()}", "service", PLACES[0], host, 90_000 + i)
+        return self._person(name, f"Service {name[4:].title()}", "service", PLACES[0], host, 80_000 + i)
 
     def _person(self, name: str, full_name: str, role: str, place: Place, host: Host, number: int) -> User:
         rng = self._rng
@@ -256,9 +255,9 @@ class Company:
     def _site(self, domain: str, category: str, weight: float, up: float, down: float) -> Site:
         rng = self._rng
         place = rng.choice(PLACES)
-        stems = rng.sample(("sync", "items", "upload", "feed", "messages", "assets", "login", "search"), 4)
+        stems = rng.sample(("sync", "items", "upload", "feed", "mailbox", "assets", "login", "search"), 4)
         return Site(domain, category, weight, up, down, rng.choice(self.pools[place.city, "hosting"]),
-                    tuple(f"/{stem}/{rng.choice(('v1', 'v2', 'v3'))}/{rng.choice(('items', 'batch', 'content'))}"
+                    tuple(f"/{stem}/{rng.choice(('v1', 'v2', 'v3'))}/{rng.choice(('items', 'batch', 'pages'))}"
                           for stem in stems))
 
     def abroad(self, rng: Random, *, away_from: Place) -> Source:

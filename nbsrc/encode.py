@@ -10,8 +10,9 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,9 +117,11 @@ class EventEncoder(BaseEstimator):
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
         _refuse_nested(rows)
-        columns = [self._judge(rows[name]) for name in sorted(rows.columns)]
+        rows = rows.select(sorted(rows.columns))
+        texts = _each(rows, rows.columns, _as_text)
+        columns = [self._judge(series, text) for series, text in zip(rows, texts, strict=True)]
         _drop_near_times(rows, columns)
-        _drop_twins(rows, columns)
+        _drop_twins(rows, texts, columns)
         self.columns_ = columns
         self._warned: set[str] = set()
         return self
@@ -143,15 +146,14 @@ class EventEncoder(BaseEstimator):
         for c in kept:
             dtype = schema.get(c.column, pl.Null())
             if c.kind == "quantity":
-                numeric.append(_scaled(c, dtype))
+                numeric.append(_scaled(c, c.column, dtype))
             elif c.kind == "time":
                 numeric += _angles(_moment(c.column, dtype))
             else:
                 categorical.append(_index(c, dtype))
-        for c in kept:
-            if c.present:
-                there = _amount(c.column, schema.get(c.column, pl.Null())) if c.kind == "quantity" else _moment(c.column, schema.get(c.column, pl.Null()))
-                categorical.append(pl.when(there.is_null()).then(MISSING).otherwise(UNSEEN + 1))
+        for c in (c for c in kept if c.present):
+            value = (_amount if c.kind == "quantity" else _moment)(c.column, schema.get(c.column, pl.Null()))
+            categorical.append(pl.when(value.is_null()).then(MISSING).otherwise(UNSEEN + 1))
         time = pl.coalesce([_moment(name, schema.get(name, pl.Null())) for name in TIME_COLUMNS]).fill_null(0)
         return EncodedEvents(
             numeric=_array(rows, numeric, pl.Float32),
@@ -200,10 +202,8 @@ class EventEncoder(BaseEstimator):
         folder.mkdir(parents=True, exist_ok=True)
         columns = [asdict(c) for c in self.columns_]
         tensors = save_tensors({key: np.array([c.pop(key) for c in columns], np.float64) for key in ("center", "scale")})
-        content = {
-            "format": FORMAT, "exclude": list(self.exclude), "max_categories": self.max_categories,
-            "scales_sha256": hashlib.sha256(tensors).hexdigest(), "columns": columns,
-        }
+        fitted = {"exclude": list(self.exclude), "max_categories": self.max_categories, "columns": columns}
+        content = {"format": FORMAT, "sha256": _checksum(fitted, tensors), "encoder": fitted}
         for name, data in (("scales.safetensors", tensors), ("encoder.json", json.dumps(content).encode())):
             part = folder / (name + ".part")
             part.write_bytes(data)
@@ -220,17 +220,16 @@ class EventEncoder(BaseEstimator):
             raise FileNotFoundError(f"no saved encoder in {folder}: encoder.json is not there")
         try:
             content = json.loads((folder / "encoder.json").read_bytes())
-            version = content["format"]
-            if isinstance(version, int) and version > FORMAT:
-                raise ValueError(f"it has format {version}, this version reads up to {FORMAT}; update nbsrc")
-            tensors = (folder / "scales.safetensors").read_bytes()
-            if hashlib.sha256(tensors).hexdigest() != content["scales_sha256"]:
-                raise ValueError("scales.safetensors does not belong to encoder.json")
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']}, and this version of nbsrc reads {FORMAT}")
+            fitted, tensors = content["encoder"], (folder / "scales.safetensors").read_bytes()
+            if content["sha256"] != _checksum(fitted, tensors):
+                raise ValueError("encoder.json and scales.safetensors are not as they were saved")
             scales = load_tensors(tensors)
-            encoder = cls(exclude=tuple(content["exclude"]), max_categories=content["max_categories"])
+            encoder = cls(exclude=tuple(fitted["exclude"]), max_categories=fitted["max_categories"])
             encoder.columns_ = [
                 Column(**c, center=float(center), scale=float(scale))
-                for c, center, scale in zip(content["columns"], scales["center"], scales["scale"], strict=True)
+                for c, center, scale in zip(fitted["columns"], scales["center"], scales["scale"], strict=True)
             ]
             encoder._warned = set()
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
@@ -240,11 +239,10 @@ class EventEncoder(BaseEstimator):
     def _excluded(self, name: str) -> bool:
         return any(name == field or name.startswith(field + ".") for field in self.exclude)
 
-    def _judge(self, series: pl.Series) -> Column:
+    def _judge(self, series: pl.Series, text: pl.Series) -> Column:
         name = series.name
         if self._excluded(name):
-            return Column(name, "", "dropped", "excluded", missing=_share(_text(series).null_count(), len(series)))
-        text = _text(series)
+            return Column(name, "", "dropped", "excluded", missing=_share(text.null_count(), len(text)))
         present = len(text) - text.null_count()
         if not present:
             return Column(name, "", "dropped", "no value", missing=1.0)
@@ -297,6 +295,10 @@ class EventEncoder(BaseEstimator):
     def _cardinalities(self) -> list[int]:
         kept = self._kept()
         return [len(c.values) + 2 for c in kept if c.values is not None] + [3 for c in kept if c.present]
+
+
+def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
+    return hashlib.sha256(json.dumps(fitted, sort_keys=True).encode() + tensors).hexdigest()
 
 
 # What kind of column it is.
@@ -397,7 +399,7 @@ def _parses(parsed: pl.Expr, values: pl.Series, of: int | None = None) -> bool:
 
 
 def _fit_quantity(column: Column, series: pl.Series) -> Column:
-    values = series.to_frame().select(_amount(column.column, series.dtype)).to_series().drop_nulls()
+    values = _apply(_amount, series).drop_nulls()
     if values.n_unique() < 2 and len(values) == len(series):
         return _drop(column, "constant")
     magnitudes = values.abs()
@@ -419,7 +421,7 @@ def _quantile(values: pl.Series, q: float) -> float:
 
 
 def _fit_port(column: Column, series: pl.Series) -> Column:
-    ports = series.to_frame().select(_port(column.column, series.dtype)).to_series()
+    ports = _apply(_port, series)
     counts = _counts(ports.cast(pl.String))
     often = max(5, 0.001 * len(series))
     own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))["value"]
@@ -433,7 +435,7 @@ def _drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
     kept: list[tuple[str, pl.Series]] = []
     times = [c for c in columns if c.kind == "time" and c.decision == "kept"]
     for c in sorted(times, key=lambda c: (*(c.column != name for name in TIME_COLUMNS), c.column)):
-        moments = rows.select(_moment(c.column, rows.schema[c.column])).to_series()
+        moments = _apply(_moment, rows[c.column])
         near = next((name for name, other in kept if _is_near(moments, other)), None)
         if moments.n_unique() == 1:
             _drop(c, "constant")
@@ -448,43 +450,36 @@ def _is_near(a: pl.Series, b: pl.Series) -> bool:
     return len(apart) > 0 and (apart < HOUR).sum() >= 0.9 * len(apart) and len(apart) >= 0.9 * (len(a) - a.null_count())
 
 
-def _drop_twins(rows: pl.DataFrame, columns: list[Column]) -> None:
+def _drop_twins(rows: pl.DataFrame, texts: pl.DataFrame, columns: list[Column]) -> None:
     """Drop columns that divide the rows as another does; see to it that what is missing together is told once."""
     seen: dict[bytes, str] = {}
     masks: set[bytes] = set()
     kept = [c for c in columns if c.decision == "kept"]
-    for c in sorted((c for c in kept if c.values is not None), key=_preference):
-        series = _text(rows[c.column])
-        twin = seen.setdefault(_partition(series), c.column)
+    categories = sorted((c for c in kept if c.values is not None), key=_preference)
+    # Two columns have equal values in the same rows if and only if each value's first row is the same in both.
+    numbered = texts.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("\0row"), *(c.column for c in categories))
+    firsts = numbered.select(pl.col("\0row").first().over(c.column).alias(c.column) for c in categories)
+    for c in categories:
+        twin = seen.setdefault(_digest(firsts[c.column]), c.column)
         if twin == c.column:
-            masks.add(_digest(series.is_null()))
+            masks.add(_digest(texts[c.column].is_null()))
         else:
             _drop(c, f"one-to-one with {twin}")
-    for c in kept:
-        if c.kind in ("quantity", "time"):
-            schema = rows.schema[c.column]
-            expr = _amount(c.column, schema) if c.kind == "quantity" else _moment(c.column, schema)
-            series = rows.select(expr).to_series()
-            mask = series.is_null()
-            if c.kind == "quantity":
-                scaled = rows.select(_scaled(c, schema)).to_series()
-                twin = seen.setdefault(_digest(scaled) + _digest(mask), c.column)
-                if twin != c.column:
-                    _drop(c, f"the same quantity as {twin}")
-                    continue
-            if mask.any() and _digest(mask) not in masks:
-                masks.add(_digest(mask))
-                c.present = True
+    for c in (c for c in kept if c.kind in ("quantity", "time")):
+        missing = _apply(_amount if c.kind == "quantity" else _moment, rows[c.column]).is_null()
+        mask = _digest(missing)
+        if c.kind == "quantity":
+            twin = seen.setdefault(mask + _digest(_apply(partial(_scaled, c), rows[c.column])), c.column)
+            if twin != c.column:
+                _drop(c, f"the same quantity as {twin}")
+                continue
+        if missing.any() and mask not in masks:
+            masks.add(mask)
+            c.present = True
 
 
 def _preference(c: Column) -> tuple[bool, int, str]:
     return "enumeration" not in c.reason, len(c.column), c.column
-
-
-def _partition(series: pl.Series) -> bytes:
-    """Equal for two columns if and only if they have equal values in the same rows: each value becomes its first row."""
-    rows = series.to_frame("value").with_row_index("row")
-    return _digest(rows.select(pl.col("row").first().over("value")).to_series())
 
 
 def _digest(series: pl.Series) -> bytes:
@@ -510,8 +505,12 @@ def _share(part: int, whole: int) -> float:
 # What a value becomes: expressions over one column, whatever type this frame has it in.
 
 
-def _text(series: pl.Series) -> pl.Series:
-    return series.to_frame().select(_as_text(series.name, series.dtype)).to_series()
+def _each(rows: pl.DataFrame, names: list[str], expression: Callable[[str, pl.DataType], pl.Expr]) -> pl.DataFrame:
+    return rows.select(expression(name, rows.schema[name]).alias(name) for name in names) if names else rows
+
+
+def _apply(expression: Callable[[str, pl.DataType], pl.Expr], series: pl.Series) -> pl.Series:
+    return series.to_frame().select(expression(series.name, series.dtype)).to_series()
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -519,6 +518,10 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if dtype == pl.Binary:
         column = column.bin.encode("hex")
+    elif dtype == pl.Duration:
+        column = column.dt.total_milliseconds().cast(pl.String)
+    elif dtype in (pl.Datetime, pl.Date):
+        column = column.cast(pl.Int64).cast(pl.String)  # Polars panics on writing a date beyond its calendar
     elif dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
         column = pl.when(whole.cast(pl.Float64) == column).then(whole.cast(pl.String)).otherwise(
@@ -533,28 +536,15 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
     assert c.values is not None
-    if c.kind == "port":
-        port = _port(c.column, dtype)
-        known = [int(v) for v in c.values[:-2]]
-        bucket = pl.when(port < 1024).then(UNSEEN).when(port < 49152).then(len(known) + 2).otherwise(len(known) + 3)
-        own = _lookup(port, known, pl.Int64)
-        return pl.when(_as_text_present(c.column, dtype).not_()).then(MISSING).otherwise(
-            pl.coalesce(own, pl.when(port.is_null()).then(UNSEEN).otherwise(bucket))
-        )
     text = _as_text(c.column, dtype)
-    index = text.cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + 2
+    value = text
+    if c.kind == "port":  # the last two values are the ranges
+        port = _port(c.column, dtype)
+        own = port.cast(pl.String).cast(pl.Enum(c.values[:-2]), strict=False).cast(pl.String)
+        bucket = pl.when(port >= 49152).then(pl.lit(c.values[-1])).when(port >= 1024).then(pl.lit(c.values[-2]))
+        value = pl.coalesce(own, bucket)
+    index = value.cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
     return pl.when(text.is_null()).then(MISSING).otherwise(index.fill_null(UNSEEN))
-
-
-def _as_text_present(name: str, dtype: pl.DataType) -> pl.Expr:
-    return _as_text(name, dtype).is_not_null()
-
-
-def _lookup(value: pl.Expr, known: list[int], dtype: Any) -> pl.Expr:
-    if not known:
-        return pl.lit(None, dtype=pl.Int64)
-    codes = list(range(2, len(known) + 2))
-    return value.replace_strict(known, codes, default=None, return_dtype=pl.Int64)
 
 
 def _port(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -573,8 +563,8 @@ def _amount(name: str, dtype: pl.DataType) -> pl.Expr:
     return pl.when(column.is_finite()).then(column)
 
 
-def _scaled(c: Column, dtype: pl.DataType) -> pl.Expr:
-    x = _amount(c.column, dtype)
+def _scaled(c: Column, name: str, dtype: pl.DataType) -> pl.Expr:
+    x = _amount(name, dtype)
     if c.log:
         x = x.sign() * x.abs().log1p()
     return ((x - c.center) / c.scale).clip(-CLIP, CLIP).fill_nan(0).fill_null(0).cast(pl.Float32)

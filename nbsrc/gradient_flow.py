@@ -30,8 +30,12 @@ class Layer(nn.Module):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, however: {kind!r}")
-        self.linear = nn.Linear(width, width)  # BatchNorm makes the bias idle, but so the three start from equal draws
-        self.norm = nn.BatchNorm1d(width) if kind == "plain + BatchNorm" else nn.Identity()
+        self.linear = nn.Linear(
+            width, width
+        )  # BatchNorm makes the bias idle, but so the three start from equal draws
+        self.norm = (
+            nn.BatchNorm1d(width) if kind == "plain + BatchNorm" else nn.Identity()
+        )
         self.skip = kind == "residual"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +49,9 @@ class Stack(nn.Module):
     Shape: (batch, ...) with ``width`` values a row -> (batch, num_classes), logits.
     """
 
-    def __init__(self, kind: str, depth: int, *, width: int = 64, num_classes: int = 10) -> None:
+    def __init__(
+        self, kind: str, depth: int, *, width: int = 64, num_classes: int = 10
+    ) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth must be positive, however: {depth=}")
@@ -57,19 +63,22 @@ class Stack(nn.Module):
 
 
 def gradient_norms(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[float]:
-    """Norm of the cross-entropy's gradient with respect to each layer's weights, in depth order.
+    """Norm of the cross-entropy's gradient at each layer's weights, in depth order.
 
-    One backward pass over one batch in train mode; the L2 norm of the gradient of the weight of every
-    linear and convolutional layer, in the order in which the model registers them, the classifier last.
-    Norms of layers of equal shape can be compared; those of unlike shapes can't. Gradients and mode are
-    left as they were found.
+    One backward pass over one batch in train mode; the L2 norm of the gradient of the weight
+    of every linear and convolutional layer, in the order in which the model registers them,
+    the classifier last. Norms of layers of equal shape can be compared; those of unlike
+    shapes can't. Gradients and mode are left as they were found.
     """
-    weights = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    weights = [
+        m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))
+    ]
     was_training = model.training
     model.train()
     gradients = torch.autograd.grad(F.cross_entropy(model(inputs), targets), weights)
     model.train(was_training)
-    return [gradient.double().norm().item() for gradient in gradients]  # squares of 1e-25 underflow in float32
+    # In double precision: the square of 1e-25 underflows in single.
+    return [gradient.double().norm().item() for gradient in gradients]
 
 
 def rate_per_layer(norms: Sequence[float]) -> float:
@@ -87,7 +96,10 @@ def rate_per_layer(norms: Sequence[float]) -> float:
 
 
 def gradient_flow(
-    *, depths: Sequence[int], seeds: Sequence[int], device: torch.device | str | None = None
+    *,
+    depths: Sequence[int],
+    seeds: Sequence[int],
+    device: torch.device | str | None = None,
 ) -> pl.DataFrame:
     """Gradient norms at initialization, on all training digits, for every kind, depth and seed.
 
@@ -100,7 +112,16 @@ def gradient_flow(
     for depth in depths:
         for seed in seeds:
             for kind in KINDS:
-                torch.manual_seed(seed)  # the same draws for every kind: their linear layers start alike
-                norms = gradient_norms(Stack(kind, depth).to(device), images, labels)[:-1]
-                rows += [(kind, depth, seed, layer, norm) for layer, norm in enumerate(norms, 1)]
-    return pl.DataFrame(rows, schema=["kind", "depth", "seed", "layer", "norm"], orient="row")
+                torch.manual_seed(
+                    seed
+                )  # the same draws for every kind: their linear layers start alike
+                norms = gradient_norms(Stack(kind, depth).to(device), images, labels)[
+                    :-1
+                ]
+                rows += [
+                    (kind, depth, seed, layer, norm)
+                    for layer, norm in enumerate(norms, 1)
+                ]
+    return pl.DataFrame(
+        rows, schema=["kind", "depth", "seed", "layer", "norm"], orient="row"
+    )

@@ -46,14 +46,14 @@ _RESOURCES = {"bucket": ("reports", "exports", "assets", "invoices", "raw", "mod
 
 _PROGRAMS = {  # program and how often, by role
     "office": (("chrome", 30), ("mailer", 20), ("sheets", 18), ("writer", 14), ("meeting", 12), ("updater", 4),
-               ("copy", 2), ("archiver", 2), ("shell", 1.2), ("script", 0.8), ("encrypt", 0.4), ("volumes", 0.1)),
-    "technical": (("chrome", 14), ("shell", 16), ("git", 16), ("python", 12), ("compiler", 10), ("make", 7),
+               ("copy", 2), ("archive", 2), ("shell", 1.2), ("script", 0.8), ("encrypt", 0.4), ("volumes", 0.1)),
+    "technical": (("chrome", 14), ("shell", 16), ("gitcli", 16), ("python", 12), ("compile", 10), ("make", 7),
                   ("docker", 8), ("remote", 6), ("mailer", 4), ("meeting", 4), ("script", 4), ("copy", 3),
-                  ("archiver", 3), ("encrypt", 1), ("updater", 3), ("volumes", 0.3)),
-    "admin": (("shell", 22), ("remote", 20), ("script", 16), ("services", 5), ("python", 8), ("docker", 8), ("chrome", 8),
-              ("copy", 5), ("archiver", 4), ("volumes", 2), ("encrypt", 1.5), ("git", 6)),
-    "service": (("script", 22), ("python", 18), ("scheduler", 14), ("copy", 10), ("archiver", 10), ("compiler", 10),
-                ("docker", 9), ("git", 8), ("encrypt", 5), ("database", 4), ("volumes", 1)),
+                  ("archive", 3), ("encrypt", 1), ("updater", 3), ("volumes", 0.3)),
+    "admin": (("shell", 22), ("remote", 20), ("script", 16), ("service", 5), ("python", 8), ("docker", 8), ("chrome", 8),
+              ("copy", 5), ("archive", 4), ("volumes", 2), ("encrypt", 1.5), ("gitcli", 6)),
+    "service": (("script", 22), ("python", 18), ("cronjob", 14), ("copy", 10), ("archive", 10), ("compile", 10),
+                ("docker", 9), ("gitcli", 8), ("encrypt", 5), ("sqldb", 4), ("volumes", 1)),
 }
 _KIND_OF_ROLE = {"engineering": "technical", "data": "technical", "operations": "admin", "service": "service"}
 
@@ -90,9 +90,9 @@ class Habits:
             if first <= day <= last:
                 return rng.choice(sources)
         r = rng.random()
-        if r < 0.05:
+        if r < 0.1:
             return rng.choice(self.company.pools[user.place.city, "mobile"])
-        if r < 0.07:
+        if r < 0.15:
             return rng.choice(self.company.pools[user.place.city, "hosting"])
         hour = (time // 3_600_000 + user.place.utc) % 24
         return user.home if self.at_home[user.name][day] or not 7 <= hour < 20 else user.office
@@ -185,6 +185,6 @@ class Habits:
         program = rng.choices([p for p, _ in table], [w for _, w in table])[0]
         parent = None
         if rng.random() < 0.06:
-            parent = rng.choice(("explorer", "shell", "script", "writer", "mailer", "sheets"))
+            parent = rng.choice(("desktop", "shell", "script", "writer", "mailer", "sheets"))
         return self.sensors.process(time, host or user.host, user, program, parent=parent,
                                     terminate=rng.random() < 0.15, duration=rng.lognormvariate(8, 2))

@@ -34,7 +34,7 @@ Reject = tuple[str, int, str]
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
-PIECE = 5_000  # lines that are parsed at once, by one thread
+PIECE = 2_000  # lines that are parsed at once, by one thread
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
 
 
@@ -287,8 +287,6 @@ def _read_block(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataF
 def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject]]:
     """Fast if the lines allow it, else fast for those of its sixteenths that do."""
     rejects: list[Reject] = []
-    if any(b"\\ud" in line or b"\\uD" in line for _, line in piece):
-        piece = [(row, _repair(line)) for row, line in piece]
     events = _read_fast(piece)
     if events is not None:
         return events, rejects
@@ -303,13 +301,16 @@ def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject
 
 def _read_fast(piece: list[Line]) -> pl.DataFrame | None:
     """The lines as a frame, or None if they need a closer look."""
-    lines = pl.Series([line for _, line in piece], dtype=pl.Binary)
-    text = b"\n".join(line for _, line in piece)
+    lines = [line for _, line in piece]
+    text = b"\n".join(lines)
+    if b"\\ud" in text or b"\\uD" in text:
+        lines = [_repair(line) for line in lines]
+        text = b"\n".join(lines)
     try:
         schema = pl.scan_ndjson(text, infer_schema_length=None).collect_schema()
         if not all(_plain(dtype, 1) for dtype in schema.dtypes()):
             return None
-        records = lines.cast(pl.String).str.json_decode(pl.Struct(schema))
+        records = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.json_decode(pl.Struct(schema))
     except pl.exceptions.PolarsError:
         return None
     if records.null_count() or _in_text(text) != _in_series(records):
@@ -389,7 +390,7 @@ def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.Data
 def _strict(line: bytes) -> dict[str, Any]:
     """The JSON object in `line`. Raises ValueError that says what is wrong with it."""
     try:
-        text = line.decode()
+        text = _repair(line).decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: byte {error.start + 1} of the record") from None
     try:
@@ -533,7 +534,10 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
         return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=_dtype(kind))
     if mine in (pl.Float32, pl.Float64) and kind == pl.String:
         return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=kind)
-    return series.cast(kind, strict=False)
+    try:
+        return series.cast(kind, strict=False)
+    except pl.exceptions.PanicException:  # a date beyond the calendar: its number, then
+        return series.to_physical().cast(kind, strict=False)
 
 
 def _widens(mine: Any, kind: Any) -> bool:

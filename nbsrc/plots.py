@@ -88,7 +88,7 @@ class Table:
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
-        return f'<table class="table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
+        return f'<table class="dataframe table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
 
     def __repr__(self) -> str:
         width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
@@ -222,10 +222,11 @@ def plot_published(
     """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of each."""
     _, ax = plt.subplots(figsize=(7, 4))
     for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
-        for row, (name, models) in enumerate(reversed(scores.items())):
-            if models[which] is None or models[0] is None:
+        for row, (name, models) in enumerate(reversed(list(scores.items()))):
+            mlp, other = models[0], models[which]
+            if mlp is None or other is None:
                 continue
-            (base, _), (mean, deviation) = models[0], models[which]
+            (base, _), (mean, deviation) = mlp, other
             sign = -1 if name in lower_is_better else 1
             ax.errorbar(
                 100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
@@ -233,7 +234,7 @@ def plot_published(
             )  # fmt: skip
         ax.plot([], [], color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none", label=model)
     ax.axvline(0, color=INK, linewidth=0.8)
-    ax.set_yticks(range(len(scores)), list(reversed(scores)))
+    ax.set_yticks(range(len(scores)), list(scores)[::-1])
     ax.set(xlabel="improvement over the MLP (% of its score)")
     ax.legend()
 
@@ -269,3 +270,17 @@ def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
         ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
     ax.set_yticks(range(len(names)), [f"{name.replace('_', ' ')}" for name in reversed(names)])
     ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past (share of the column's events)")
+
+
+def plot_costs(costs: pl.DataFrame) -> None:
+    """Seconds of a training step against the number of features, from columns model, features and seconds."""
+    _, ax = plt.subplots(figsize=(5.5, 3.4))
+    for (model,), part in costs.sort("model", "features", descending=[True, False]).group_by(
+        "model", maintain_order=True
+    ):
+        name = str(model)
+        ax.loglog(part["features"], part["seconds"], color=COLORS[name], marker=MARKERS[name], label=name)
+    ax.set(xlabel="number of features", ylabel="seconds per training step")
+    ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.legend()

@@ -38,8 +38,8 @@ def _nightly_jobs(habits: Habits, midnight: int, n: int) -> list[Event]:
     time, host = midnight + round(rng.uniform(1, 3) * _HOUR), rng.choice(habits.servers["batch"])
     for _ in range(5 + n // 5000):
         time += round(rng.uniform(1, 12) * _SECOND)
-        program = rng.choices(("script", "python", "copy", "archiver", "encrypt", "volumes"), (10, 25, 25, 20, 17, 3))[0]
-        events.append(habits.sensors.process(time, host, etl, program, parent=rng.choice(("scheduler", "script")),
+        program = rng.choices(("script", "python", "copy", "archive", "encrypt", "volumes"), (10, 25, 25, 20, 17, 3))[0]
+        events.append(habits.sensors.process(time, host, etl, program, parent=rng.choice(("cronjob", "script")),
                                              duration=rng.lognormvariate(8, 1)))
     return events
 
@@ -106,7 +106,7 @@ def _new_laptop(habits: Habits, at: int) -> list[Event]:
     """A new machine: updates, large downloads, logons with another browser."""
     rng, user = habits.rng, copy(habits.rng.choice(habits.company.users))
     user.host, user.browser = copy(user.host), rng.randrange(4)
-    user.host.name = f"lt-new-{rng.randint(5000, 9999)}.corp.example"
+    user.host.name = f"new{rng.randint(5000, 9999)}.corp.example"
     user.host.uid, user.host.ip = f"{rng.getrandbits(64):016x}", f"10.20.{user.host.subnet}.{rng.randint(220, 250)}"
     packages = habits.company.sites[-1]
     events = []

@@ -21,12 +21,12 @@ class ResNet(nn.Module):
     Args:
         block: the class of the blocks, such as ``BasicBlock``; it is called with
             ``(in_channels, channels, stride)`` and carries ``expansion``.
-        layers: the number of blocks in each stage. A stage after the first halves height and
-            width and doubles the channels.
+        layers: the number of blocks in each stage. A stage after the first halves height
+            and width and doubles the channels.
         num_classes: the number of outputs.
         in_channels: channels of the image.
-        stem: "imagenet" (7x7 convolution of stride 2 and a max pooling of stride 2) or "cifar"
-            (3x3 of stride 1, for images of a few dozen pixels).
+        stem: "imagenet" (7x7 convolution of stride 2 and max pooling of stride 2) or
+            "cifar" (3x3 of stride 1, for images of a few dozen pixels).
         width: channels of the first stage, before ``expansion``.
         block_options: passed on to every block.
 
@@ -35,7 +35,8 @@ class ResNet(nn.Module):
     Raises:
         ValueError: if ``stem`` is another, or ``layers`` has not three or four entries.
 
-    >>> ResNet(BasicBlock, [1, 1, 1], num_classes=10, stem="cifar")(torch.zeros(2, 3, 32, 32)).shape
+    >>> net = ResNet(BasicBlock, [1, 1, 1], num_classes=10, stem="cifar")
+    >>> net(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 10])
     """
 
@@ -52,12 +53,18 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(layers) not in (3, 4):
-            raise ValueError(f"layers must have three or four entries, however: {layers=}")
+            raise ValueError(
+                f"layers must have three or four entries, however: {layers=}"
+            )
         if stem == "imagenet":
-            self.conv1 = nn.Conv2d(in_channels, width, kernel_size=7, stride=2, padding=3, bias=False)
+            self.conv1 = nn.Conv2d(
+                in_channels, width, kernel_size=7, stride=2, padding=3, bias=False
+            )
             self.maxpool: nn.Module = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         elif stem == "cifar":
-            self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
+            self.conv1 = nn.Conv2d(
+                in_channels, width, kernel_size=3, padding=1, bias=False
+            )
             self.maxpool = nn.Identity()
         else:
             raise ValueError(f"stem must be 'imagenet' or 'cifar', however: {stem!r}")
@@ -68,9 +75,14 @@ class ResNet(nn.Module):
         self.layer1 = self._stage(block, width, layers[0], 1, block_options)
         self.layer2 = self._stage(block, width * 2, layers[1], 2, block_options)
         self.layer3 = self._stage(block, width * 4, layers[2], 2, block_options)
-        self.layer4 = self._stage(block, width * 8, layers[3], 2, block_options) if len(layers) == 4 else nn.Identity()
-        # He et al. 2016b, Sec. 3: after pre-activation blocks the last sum is still to be activated.
-        # NOTE[DIFF] The paper also shares the stem's activation with the first block; here both have their own.
+        self.layer4 = (
+            self._stage(block, width * 8, layers[3], 2, block_options)
+            if len(layers) == 4
+            else nn.Identity()
+        )
+        # He et al. 2016b, Sec. 3: after pre-activation blocks the last sum is still to be
+        # activated. NOTE[DIFF] The paper also shares the stem's activation with the first
+        # block; here both have their own.
         last = nn.Sequential(nn.BatchNorm2d(self._channels), nn.ReLU(inplace=True))
         self.last = last if getattr(block, "pre_activation", False) else nn.Identity()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -78,14 +90,23 @@ class ResNet(nn.Module):
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_normal_(
+                    module.weight, mode="fan_out", nonlinearity="relu"
+                )
 
     def _stage(
-        self, block: type[nn.Module], channels: int, blocks: int, stride: int, options: dict[str, Any]
+        self,
+        block: type[nn.Module],
+        channels: int,
+        blocks: int,
+        stride: int,
+        options: dict[str, Any],
     ) -> nn.Sequential:
         stage = []
         for i in range(blocks):
-            stage.append(block(self._channels, channels, stride if i == 0 else 1, **options))
+            stage.append(
+                block(self._channels, channels, stride if i == 0 else 1, **options)
+            )
             self._channels = channels * block.expansion  # type: ignore[attr-defined]
         return nn.Sequential(*stage)
 
@@ -150,5 +171,11 @@ def cifar_resnet(
         raise ValueError(f"depth must be 6n + 2, however: {depth=}; near it: {near}")
     options = {} if issubclass(block, PlainBlock) else {"shortcut": shortcut}
     return ResNet(
-        block, [n, n, n], num_classes=num_classes, in_channels=in_channels, stem="cifar", width=width, **options
+        block,
+        [n, n, n],
+        num_classes=num_classes,
+        in_channels=in_channels,
+        stem="cifar",
+        width=width,
+        **options,
     )

@@ -128,7 +128,7 @@ def ransomware(habits: Habits, at: int, scale: float) -> list[Event]:
     events = [habits.sensors.process(time, user.host, user, "script", parent=rng.choice(("writer", "mailer", "sheets")))]
     for _ in range(round(13 * scale)):
         time += round(rng.uniform(1, 9) * _SECOND)
-        program = rng.choices(("encrypt", "copy", "archiver", "volumes", "shell"), (50, 20, 10, 8, 12))[0]
+        program = rng.choices(("encrypt", "copy", "archive", "volumes", "shell"), (50, 20, 10, 8, 12))[0]
         events.append(habits.sensors.process(time, user.host, user, program, parent="script",
                                              duration=rng.lognormvariate(8, 1)))
     return events

@@ -19,14 +19,13 @@ _SEVERITY = ("Unknown", "Informational", "Low", "Medium")
 _FACTORS = ((5, "Push Notification"), (6, "Hardware Token"), (8, "Email"))
 _BROWSERS = tuple(f"Mozilla/5.0 ({system}) AppleWebKit/537.36 Chrome/{version}.0 Safari/537.36"
                   for system, version in (("Windows NT 10.0; Win64; x64", 122), ("Windows NT 10.0; Win64; x64", 121),
-                                          ("Macintosh; Intel Mac OS X 10_15_7", 122), ("X11; Linux x86_64", 123)))
-_TOOLS = ("cloud-cli/2.15.30 Python/3.11.8 Linux/5.15", "cloud-sdk-go/1.50.9 (go1.22.1; linux; amd64)",
-          "Terraform/1.7.4 (+https://terraform.example)", "python-requests/2.31.0 Python/3.11.8")
+                                          ("Macintosh; Intel Mac OS X 10.15", 122), ("X11; Linux amd64", 123)))
+_TOOLS = ("CloudCommand/2.15.30 (Linux 5.15; x64) Python/3.11.8 CloudCore/2.5.3 Prompt/off Installer/exe",
+          "CloudLibraryGo/1.50.9 (go1.22.1; linux; amd64) CloudCore/1.50.9 Region/default Retry/standard",
+          "InfrastructureAsCode/1.7.4 (Linux 5.15; x64) CloudProvider/5.41.0 CloudLibraryGo/1.50.9 Plan/apply",
+          "PythonRequests/2.31.0 (Linux 5.15; x64) Python/3.11.8 HttpPool/2.2.1 CertStore/2024.2 Session/keep")
 _REGIONS = ("eu-central-1", "eu-central-1", "eu-west-1", "us-east-1")
 _CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
-_STATUS = {200: "OK", 201: "Created", 204: "No Content", 304: "Not Modified", 400: "Bad Request", 401: "Unauthorized",
-           403: "Forbidden", 404: "Not Found", 429: "Too Many Requests", 500: "Internal Server Error",
-           502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 _METHODS = {"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
 _NAMES = {3002: ("Authentication", "Identity & Access Management", {1: "Logon", 2: "Logoff"}),
           6003: ("API Activity", "Application Activity", {1: "Create", 2: "Read", 3: "Update", 4: "Delete"}),
@@ -35,18 +34,18 @@ _NAMES = {3002: ("Authentication", "Identity & Access Management", {1: "Logon", 
           1007: ("Process Activity", "System Activity", {1: "Launch", 2: "Terminate"})}
 # Program: vendor, typical size in bytes, usual parent.
 PROGRAMS = {
-    "chrome": ("Browserworks", 3_100_000, "explorer"), "mailer": ("Officeworks", 8_200_000, "explorer"),
-    "sheets": ("Officeworks", 9_400_000, "explorer"), "writer": ("Officeworks", 7_700_000, "explorer"),
-    "meeting": ("Callhouse", 5_600_000, "explorer"), "explorer": ("System", 4_900_000, "init"),
-    "shell": ("System", 900_000, "explorer"), "script": ("System", 1_400_000, "shell"),
-    "python": ("Commons", 5_500_000, "shell"), "git": ("Commons", 3_700_000, "shell"),
-    "compiler": ("Commons", 21_000_000, "make"), "make": ("Commons", 240_000, "shell"),
+    "chrome": ("Browsix", 3_100_000, "desktop"), "mailer": ("Deskly", 8_200_000, "desktop"),
+    "sheets": ("Deskly", 9_400_000, "desktop"), "writer": ("Deskly", 7_700_000, "desktop"),
+    "meeting": ("Callup", 5_600_000, "desktop"), "desktop": ("System", 4_900_000, "init"),
+    "shell": ("System", 900_000, "desktop"), "script": ("System", 1_400_000, "shell"),
+    "python": ("Commons", 5_500_000, "shell"), "gitcli": ("Commons", 3_700_000, "shell"),
+    "compile": ("Commons", 21_000_000, "make"), "make": ("Commons", 240_000, "shell"),
     "docker": ("Commons", 38_000_000, "shell"), "remote": ("Commons", 850_000, "shell"),
-    "archiver": ("Commons", 620_000, "shell"), "encrypt": ("Commons", 980_000, "script"),
+    "archive": ("Commons", 620_000, "shell"), "encrypt": ("Commons", 980_000, "script"),
     "copy": ("System", 150_000, "shell"), "volumes": ("System", 310_000, "shell"),
-    "services": ("System", 720_000, "init"), "updater": ("System", 1_900_000, "services"),
-    "scheduler": ("System", 450_000, "services"), "agent": ("Endpoint", 6_300_000, "services"),
-    "init": ("System", 1_600_000, "init"), "database": ("Commons", 9_900_000, "services"),
+    "service": ("System", 720_000, "init"), "updater": ("System", 1_900_000, "service"),
+    "cronjob": ("System", 450_000, "service"), "agent": ("Sentry", 6_300_000, "service"),
+    "init": ("System", 1_600_000, "init"), "sqldb": ("Commons", 9_900_000, "service"),
 }
 _ARGUMENTS = ("--config", "--input", "--output", "--verbose", "--profile", "--target", "--mode")
 _WORDS = ("daily", "report", "export", "project", "archive", "shared", "invoice", "release", "draft", "plan")
@@ -109,7 +108,7 @@ class Sensors:
         rng = self.rng
         location: Event = {"country": place.country}
         if rng.random() < 0.9:
-            location |= {"city": place.city, "region": place.region, "continent": place.continent}
+            location |= {"city": place.city, "region": place.region}
         if rng.random() < 0.6:
             location["coordinates"] = [place.long, place.lat]
         if rng.random() < 0.2:
@@ -136,7 +135,7 @@ class Sensors:
                                                target.source.asn, target.source.isp)
         else:
             host = target.host if isinstance(target, Service) else target
-            name = f"{target.name}.corp.example" if isinstance(target, Service) else target.name
+            name = f"{target.name}.k8s.example" if isinstance(target, Service) else target.name
             ip, place, zone, asn, isp = host.ip, host.place, "servers", 64500, "Example Corp"
         endpoint: Event = {"ip": ip, "port": port}
         if rng.random() < 0.9:
@@ -148,7 +147,7 @@ class Sensors:
         if rng.random() < 0.4:
             endpoint |= {"zone": zone, "type_id": 1, "type": "Server"}
         if rng.random() < 0.2:
-            endpoint |= {"domain": name.partition(".")[2], "svc_name": name.partition(".")[0]}
+            endpoint["svc_name"] = "https" if port == 443 else "other"
         return endpoint
 
     def _inside(self, host: Host) -> Event:
@@ -213,7 +212,7 @@ class Sensors:
             out["hw_info"] = {"cpu_cores": host.cores, "cpu_count": 1, "cpu_bits": 64, "cpu_speed": 2400,
                               "cpu_type": "x86_64", "ram_size": host.ram, "serial_number": host.serial,
                               "bios_ver": "1.14.0", "bios_date": "2024/01/15", "bios_manufacturer": "Boardworks",
-                              "chassis": "Rack" if host.is_server else "Notebook"}
+                              "chassis": "Rack" if host.is_server else "Laptop"}
             out["network_interfaces"] = [{"name": "eth0", "ip": host.ip, "mac": host.mac, "type_id": 1, "type": "Wired"}]
             out |= {"vlan_uid": f"vlan-{host.subnet}", "zone": "servers" if host.is_server else "clients"}
             out["agent_list"] = [{"name": "endpoint", "type_id": 1, "type": "Endpoint Detection and Response",
@@ -351,7 +350,7 @@ class Sensors:
         """A request from `host` to a site or a service: `up` and `down` in bytes, `latency` in milliseconds."""
         rng = self.rng
         inside = isinstance(target, Service)
-        domain = f"{target.name}.corp.example" if isinstance(target, Service) else target.domain
+        domain = f"{target.name}.k8s.example" if isinstance(target, Service) else target.domain
         event = self._event(time, 4002, _METHODS[method], "1.3.0", ["host", "security_control"],
                             ("Gatehouse", "Web Gateway", "11.4"), ok=code < 400)
         self._control(event, ok=code not in (403, 429))
@@ -371,14 +370,11 @@ class Sensors:
             request["x_forwarded_for"] = [host.ip]
         if rng.random() < 0.3:
             request["uid"] = _uuid(rng)
-            request["url"]["categories"] = ["Business"] if inside else [target.category.title()]  # type: ignore[union-attr]
         response: Event = {"code": code, "length": int(down), "latency": int(latency)}
         if rng.random() < 0.6:
             response["content_type"] = "application/json" if rng.random() < 0.6 else "text/html"
-            response["status"] = _STATUS[code]
         if rng.random() < 0.2:
             response["http_headers"] = [{"name": "Server", "value": "gateway"}]
-            response["message"] = _STATUS[code]
         event |= {"http_request": request, "http_response": response, "duration": int(latency)}
         if rng.random() < 0.6:
             event["http_status"] = code
@@ -389,7 +385,7 @@ class Sensors:
         if rng.random() < 0.5:
             event["connection_info"] = {"direction_id": 3 if inside else 2, "protocol_num": 6, "protocol_name": "tcp"}
         if rng.random() < 0.3:
-            event |= {"start_time": time - int(latency), "end_time": time, "app_name": domain.split(".")[0]}
+            event |= {"start_time": time - int(latency), "end_time": time, "app_name": "web"}
         if user is not None and rng.random() < 0.7:
             event["actor"] = {"user": self._user(user, detail=0.2)}
         if rng.random() < 0.25:
@@ -422,8 +418,7 @@ class Sensors:
         event["src_endpoint"] = self._inside(host)
         event["dst_endpoint"] = self._target(target, port)
         udp = port in (53, 123)
-        event["connection_info"] = {"direction_id": 3 if inside else 2, "direction": "Lateral" if inside else "Outbound",
-                                    "protocol_num": 17 if udp else 6, "protocol_name": "udp" if udp else "tcp"}
+        event["connection_info"] = {"direction_id": 3 if inside else 2, "protocol_num": 17 if udp else 6, "protocol_name": "udp" if udp else "tcp"}
         if rng.random() < 0.5:
             event["connection_info"] |= {"boundary_id": 2 if inside else 3, "protocol_ver_id": 4, "protocol_ver": "IPv4",
                                          "boundary": "Internal" if inside else "External", "uid": f"{rng.getrandbits(48):012x}"}
@@ -433,7 +428,7 @@ class Sensors:
         event |= {"duration": int(duration), "end_time": time, "start_time": time - int(duration)}
         if rng.random() < 0.3:
             event["count"] = rng.randint(1, 6)
-            event["app_name"] = {53: "dns", 123: "ntp", 443: "https", 22: "ssh", 5432: "sql", 445: "smb"}.get(port, "other")
+            event["app_name"] = {53: "dns", 123: "ntp", 443: "tls", 22: "ssh", 5432: "sql", 445: "smb"}.get(port, "any")
         if rng.random() < 0.3:
             event["tls"] = self._tls(target.name if isinstance(target, Host) else target.domain)
         if rng.random() < 0.3:

@@ -3,14 +3,21 @@
 Run it: ``python -m nbsrc.simulate --events 100000 --out DIR``.
 """
 
+import argparse
+import json
+import os
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
+from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import numpy as np
 import polars as pl
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.company import ROLES, Company, User
 from nbsrc.habits import DAY, DAYS, Habits
@@ -25,12 +32,22 @@ SCENARIOS = tuple(INCIDENTS)
 START = "2026-03-02T00:00:00Z"  # a Monday
 
 
-def _start_ms(start: str | datetime) -> int:
+def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str]) -> int:
+    """Check what `simulate_events` is given; returns the start in epoch milliseconds."""
+    unknown = [name for name in scenarios if name not in INCIDENTS]
+    if unknown:
+        raise ValueError(f"unknown scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
+    if n < 0:
+        raise ValueError(f"n={n} events: give 0 or more")
+    if scenarios and n < 1000:
+        raise ValueError(f"n={n} events are too few to hide incidents in; give at least 1000, or scenarios=()")
+    if seed < 0:
+        raise ValueError(f"seed={seed}: give 0 or more")
     try:
         moment = datetime.fromisoformat(start) if isinstance(start, str) else start
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except ValueError:
         raise ValueError(f"start={start!r} is not a date; write it like {START}") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _moments(count: int, users: Sequence[User], start: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
@@ -53,7 +70,7 @@ def _moments(count: int, users: Sequence[User], start: int, rng: np.random.Gener
     return who.tolist(), (start + (time - start) % (DAYS * DAY)).tolist()
 
 
-def _people(habits: Habits, count: int, rng: np.random.Generator) -> list[Event]:
+def _people(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm) -> list[Event]:
     """What people do at their desks: `count` events, each by somebody at an hour that suits them."""
     users = habits.company.users
     acts: tuple[Callable[[int, User], Event], ...] = (habits.call, habits.browse, habits.flow, habits.run)
@@ -66,12 +83,13 @@ def _people(habits: Habits, count: int, rng: np.random.Generator) -> list[Event]
             events += [event for event in habits.enter(time, user) if event["time"] >= habits.start]
         else:
             events.append(acts[act - 1](time, user))
+        progress.update()
         if len(events) >= count:
             break
     return events[:count]
 
 
-def _machines(habits: Habits, count: int, rng: np.random.Generator) -> list[Event]:
+def _machines(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm) -> list[Event]:
     """What machines do by themselves: services call each other in step with the staff, probes and jobs at any hour."""
     company, sensors, draw, start = habits.company, habits.sensors, habits.rng, habits.start
     _, busy = _moments(count, company.users, start, rng)
@@ -80,6 +98,7 @@ def _machines(habits: Habits, count: int, rng: np.random.Generator) -> list[Even
     monitor, etl, deploy = accounts["svc.monitor"], accounts["svc.etl"], accounts["svc.deploy"]
     events = []
     for i, r in enumerate(rng.random(count).tolist()):
+        progress.update()
         time = busy[i] if r * 100 % 1 < 0.75 else any_time[i]
         service = draw.choices(company.services, habits.service_weights)[0]
         if r < 0.38:
@@ -153,16 +172,14 @@ def simulate_events(n: int, *, seed: int, start: str | datetime = START,
         scenario: its `metadata.uid`, the scenario, and the number of the instance, from 0. No event says it itself.
 
     Raises:
-        ValueError: negative `n`, fewer than 1,000 events with scenarios, an unknown scenario, a start that is no date.
+        ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown scenario, a start that is no date.
     """
-    unknown = [name for name in scenarios if name not in INCIDENTS]
-    if unknown:
-        raise ValueError(f"unknown scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
-    if n < 0:
-        raise ValueError(f"n={n} events: give 0 or more")
-    if scenarios and n < 1000:
-        raise ValueError(f"n={n} events are too few to hide incidents in; give at least 1000, or scenarios=()")
-    start_ms = _start_ms(start)
+    return _simulate(n, seed=seed, start=start, scenarios=scenarios, show_progress=False)
+
+
+def _simulate(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str],
+              show_progress: bool) -> tuple[list[Event], pl.DataFrame]:
+    start_ms = _checked_start(n, seed=seed, start=start, scenarios=scenarios)
     seeds = Random(seed)
     company = Company(max(24, min(2000, n // 800)), Random(seeds.getrandbits(64)))
     sensors = Sensors(company, Random(seeds.getrandbits(64)), start_ms)
@@ -180,7 +197,72 @@ def simulate_events(n: int, *, seed: int, start: str | datetime = START,
     n -= len(events)
     rare = rarities(habits, n, typical)
     machines = int(n * 0.36)
-    events += rare + _machines(habits, machines, rng) + _people(habits, n - machines - len(rare), rng)
+    with tqdm(total=n, desc="simulating", unit=" events", disable=not show_progress) as progress:
+        events += rare + _machines(habits, machines, rng, progress)
+        events += _people(habits, n - machines - len(rare), rng, progress)
     events.sort(key=lambda event: (event["time"], event["metadata"]["uid"]))
     schema = {"uid": pl.String, "scenario": pl.String, "instance": pl.Int64}
     return events, pl.DataFrame(labels, schema=schema, orient="row")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, without the usage."""
+        self.exit(2, f"nbsrc.simulate: {message} (--help explains)\n")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m nbsrc.simulate", description="Write a simulated company's OCSF events, and which of "
+                     "them belong to an incident in a file of their own, labels.csv.")
+    add = parser.add_argument
+    add("--events", type=int, required=True, metavar="N", help="how many events; the company grows with them")
+    add("--out", type=Path, required=True, metavar="DIR", help="an empty or new folder")
+    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal events (default: 0)")
+    add("--start", default=START, metavar="TIME", help="the first moment of the fortnight (default: %(default)s)")
+    add("--format", choices=("jsonl", "parquet"), default="jsonl", help="default: jsonl")
+    return parser.parse_args(argv)
+
+
+def _write(args: argparse.Namespace) -> None:
+    out: Path = args.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise ValueError(f"--out {out} is not empty: name another folder, so that events and labels stay together")
+    _checked_start(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS)
+    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    events, labels = _simulate(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS, show_progress=True)
+    files = [out / f"events.{args.format}", out / "labels.csv"]
+    parts = [file.with_name(f"{file.name}.part") for file in files]
+    try:
+        if args.format == "jsonl":
+            with parts[0].open("w", encoding="utf-8", newline="\n") as lines:
+                for event in tqdm(events, desc="writing", unit=" events"):
+                    lines.write(json.dumps(event, separators=(",", ":")) + "\n")
+        else:
+            pl.DataFrame(events, infer_schema_length=None).write_parquet(parts[0])
+        labels.write_csv(parts[1])
+        for part, file in zip(parts, files, strict=True):
+            os.replace(part, file)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    print(f"{files[0]}: {len(events)} events\n{files[1]}: {len(labels)} of them belong to incidents")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    args = _arguments(argv)
+    try:
+        _write(args)
+    except (OSError, ValueError) as error:
+        print(f"nbsrc.simulate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted. Nothing written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

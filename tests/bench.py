@@ -20,6 +20,7 @@ import torch.nn.functional as F
 import torchvision
 
 from nbsrc import resnet
+from tests import bench_ocsf, bench_tabular
 
 ROOT = Path(__file__).parents[1]
 
@@ -116,6 +117,8 @@ def main() -> None:
     print(f"{platform.machine()}, {psutil.cpu_count()} cores, torch {torch.__version__}, "
           f"Python {platform.python_version()}", flush=True)  # fmt: skip
     training_steps()
+    bench_tabular.main()
+    bench_ocsf.main()
     builds()
 
 

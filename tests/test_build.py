@@ -32,7 +32,7 @@ def book(tmp_path):
     """A book of an index and one chapter, with this book's own configuration and extensions."""
     for name in ("_config.yml", "requirements.txt", "references.bib"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("_ext", "_static"):
+    for name in ("_ext", "_static", "_templates"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("package.json", "package-lock.json", "node_modules"):
         if (ROOT / name).exists():

@@ -1,14 +1,21 @@
 """Every chapter runs from top to bottom, and what its text says is what came out."""
 
 import ast
+import re
 from pathlib import Path
 
 import chapters
 import matplotlib
+import polars as pl
 import pytest
+import rtdl_revisiting_models as rtdl
+import torch
 import yaml
 from nbformat import NotebookNode
 from small_cifar10 import write_split
+from torch.utils.flop_counter import FlopCounterMode
+
+from nbsrc.tabular import TabularResNet
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -148,7 +155,7 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
     changes = [
         ("REAL_CIFAR10 = False", "REAL_CIFAR10 = True"),
         ('CIFAR10_FOLDER = "data"', f"CIFAR10_FOLDER = {str(tmp_path)!r}"),
-        ("augment, epochs = crop_and_flip, 15", "augment, epochs = crop_and_flip, 1"),
+        ("augment, epochs, lr = crop_and_flip, 15", "augment, epochs, lr = crop_and_flip, 1"),
     ]
     source = "\n".join(cell.source for cell in [cells[0], cells[1], networks, *cells[switch : last + 1]])
     for old, new in changes:
@@ -159,3 +166,84 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
     assert names["train_images"].shape == (40, 3, 32, 32)
     assert names["names"][0] == "airplane" and names["augment"].__name__ == "crop_and_flip"
     assert len(names["history"]) == 1 and names["logits"].shape == (20, 10)
+
+
+@pytest.fixture(scope="session")
+def part2(executed):
+    return glued(executed(ROOT / "part2-tabular-resnet.md"))
+
+
+@pytest.fixture(scope="session")
+def part2_printed(executed):
+    return printed(executed(ROOT / "part2-tabular-resnet.md"))
+
+
+def test_published_evidence_says_what_the_text_says(part2):
+    # "most of the time at least as good as an MLP, and a transformer ... often adds something"
+    assert part2["mlp_over_resnet"] == 0 < part2["resnet_over_mlp"]
+    assert part2["ft_over_resnet"] > part2["resnet_over_ft"] > 0
+
+
+def test_published_scores_are_the_authors():
+    """Against the table they were read from, where that is at hand; else against its shape alone."""
+    cells = chapters.read_chapter(ROOT / "part2-tabular-resnet.md").cells
+    (cell,) = [c for c in cells if "PUBLISHED = {" in c.source]
+    names: dict = {}
+    exec(cell.source.split("\nrows = []")[0], names)  # noqa: S102 the chapter's own cell
+    published = names["PUBLISHED"]
+    assert len(published) == 11 and sum(score is None for row in published.values() for score in row) == 1
+    source = ROOT.parent / "shared" / "data" / "gorishniy2021.csv"
+    if source.exists():
+        models = ("mlp", "resnet", "ft_transformer")
+        theirs = {(r["dataset"], r["model"]): (r["mean"], r["std"]) for r in pl.read_csv(source).to_dicts()}
+        ours = {
+            (name, model): score
+            for name, row in published.items()
+            for model, score in zip(models, row)
+            if score is not None
+        }
+        assert ours == theirs
+
+
+def test_reading_loses_no_line(part2_printed):
+    assert "40,000 lines = 39,997 events + 3 rejects" in part2_printed
+
+
+def test_rare_values_are_mostly_false_alarms(part2):
+    assert part2["rare_scenario"] > part2["rare_normal"]
+    assert part2["normal_rare_count"] > 5 * part2["scenario_rare_count"]
+
+
+def test_missing_and_unseen_get_their_two_indices(part2_printed):
+    assert re.search(r"without the user: \S+ has index 0\n", part2_printed)
+    assert re.search(r"an unknown user: \S+ has index 1\n", part2_printed)
+
+
+def test_equal_weights_give_the_authors_outputs(part2_printed):
+    assert float(re.search(r"largest difference: (\S+)", part2_printed)[1]) < 1e-6
+
+
+def test_the_transformers_cost_grows_faster_than_the_features_and_the_resnets_does_not():
+    """The page shows times, which depend on the machine; the operations behind them don't."""
+
+    def operations(build, n):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            build(n)(torch.empty(16, n), None)
+        return counter.get_total_flops()
+
+    def transformer(n):
+        return rtdl.FTTransformer(
+            n_cont_features=n, cat_cardinalities=[], d_out=1, n_blocks=2, d_block=64, attention_n_heads=8,
+            attention_dropout=0.0, ffn_d_hidden_multiplier=4 / 3, ffn_dropout=0.0, residual_dropout=0.0,
+        )  # fmt: skip
+
+    def resnet(n):
+        return TabularResNet(n_numeric=n, cardinalities=[], d_block=64, n_blocks=2, d_out=1)
+
+    assert operations(transformer, 512) > 2.2 * operations(transformer, 256)
+    assert operations(resnet, 512) < 2 * operations(resnet, 256)
+
+
+def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
+    past, leaky = (float(share) for share in re.findall(r"fitted on \w+(?: \w+)?: ([\d.]+)%", part2_printed))
+    assert past > leaky

@@ -1,0 +1,224 @@
+"""Anomaly scores from a pre-trained network, in PyOD's manners: fit on past events, higher is stranger.
+
+Neither detector looks at a label. `fit` sees the baseline only: its earlier part as what is normal, and its last
+part by time, which `pretrain` did not train on, to learn which scores normal events get.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
+from torch import Tensor
+
+from nbsrc.encode import EncodedEvents
+from nbsrc.pretrain import MaskedModel, read_tensors, split_by_time, write_tensors
+
+HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
+
+
+def rows_of(encoded: EncodedEvents, rows: np.ndarray) -> EncodedEvents:
+    """Some of the events, in the order of `rows`."""
+    return EncodedEvents(
+        numeric=encoded.numeric[rows],
+        categorical=encoded.categorical[rows],
+        cardinalities=encoded.cardinalities,
+        numeric_names=encoded.numeric_names,
+        categorical_names=encoded.categorical_names,
+        time=encoded.time[rows],
+    )
+
+
+def threshold(scores: np.ndarray, false_alarms: float) -> float:
+    """The smallest score that at most a share `false_alarms` of `scores` exceeds.
+
+    >>> threshold(np.arange(1000.0), 0.001)
+    998.0
+    """
+    if not 0 < false_alarms < 1:
+        raise ValueError(f"false_alarms must be between 0 and 1, however: {false_alarms=}")
+    return float(np.sort(scores)[len(scores) - 1 - int(false_alarms * len(scores))])
+
+
+def tail(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """-log of the share of `past` (sorted) that is at least as large as each value; beyond all of them, it rises on.
+
+    >>> tail(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 3.0, 5.0])).round(2)
+    array([0.13, 0.47, 0.98, 4.08])
+    """
+    at_least = len(past) - np.searchsorted(past, values, side="left")
+    beyond = np.maximum(values - past[-1], 0)
+    return -np.log((at_least + 0.5) / (len(past) + 1)) + beyond
+
+
+class SurpriseDetector:
+    """How unlikely an event's fields are, each given the event's other objects, by the masked-feature model.
+
+    An object's surprise is the negative log-likelihood of its fields given all other objects. Objects differ in
+    how predictable they are (a destination always is less so than an operating system), so each surprise is
+    compared with those of the held-out baseline: s = -log of the share of events whose object surprised as much.
+    The score is the sum of s over the objects: Fisher's statistic (1925) for combining p-values, here to rank
+    events only, as the objects are not independent.
+
+    model: pre-trained on the same baseline. false_alarms: the share of normal events that may exceed `threshold_`.
+    Learned: `reference_` (objects, held-out events), `expected_` (columns, nats), `threshold_`.
+
+    Scores are computed on the device that the model is on. Methods raise ValueError if the events have other
+    columns than the model, and NotFittedError before `fit`.
+    """
+
+    def __init__(self, model: MaskedModel, *, false_alarms: float = 0.001) -> None:
+        self.model = model
+        self.false_alarms = false_alarms
+
+    def fit(self, baseline: EncodedEvents) -> "SurpriseDetector":
+        """Learn from the last part of the baseline, by time, how large surprises are in normal events."""
+        held_out = rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1])
+        nll = self._column_nll(held_out)
+        self.expected_ = nll.mean(0)
+        self.reference_ = np.sort(self._objects(nll).T, axis=1)
+        self.threshold_ = threshold(self._surprise(nll).sum(1), self.false_alarms)
+        return self
+
+    def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
+        """The score of each event: (rows,), higher is stranger."""
+        return self._surprise(self._column_nll(encoded)).sum(1)
+
+    def predict(self, encoded: EncodedEvents) -> np.ndarray:
+        """1 where the score exceeds `threshold_`, else 0: (rows,)"""
+        return (self.decision_function(encoded) > self.threshold_).astype(np.int64)
+
+    def explain(self, encoded: EncodedEvents) -> np.ndarray:
+        """How much less likely each field is than usual, in nats: (rows, columns), in the order of `model.names`.
+
+        A field's negative log-likelihood minus its mean in the held-out baseline. The fields with the largest
+        values made the event stand out: a field is compared with itself, so that of two that disagree (a user and a
+        host) the one that is at odds with all else comes first.
+        """
+        self._check_fitted()
+        return self._column_nll(encoded) - self.expected_
+
+    def save(self, folder: str | Path) -> None:
+        """Write the detector and its model to `folder`, as safetensors and JSON."""
+        self._check_fitted()
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save(folder / "model.safetensors")
+        tensors = {"reference": torch.from_numpy(self.reference_), "expected": torch.from_numpy(self.expected_)}
+        about = {"format": 1, "threshold": self.threshold_, "false_alarms": self.false_alarms}
+        write_tensors(folder / "surprise.safetensors", tensors, about)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SurpriseDetector":
+        """Read what `save` wrote, onto the CPU. Raises ValueError if the files are something else."""
+        folder = Path(folder)
+        tensors, about = read_tensors(folder / "surprise.safetensors")
+        if about.get("format") != 1:
+            raise ValueError(f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again")
+        self = cls(MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"])
+        self.reference_, self.expected_ = tensors["reference"].numpy(), tensors["expected"].numpy()
+        self.threshold_ = about["threshold"]
+        return self
+
+    def _column_nll(self, encoded: EncodedEvents) -> np.ndarray:
+        self.model.eval()
+        with torch.inference_mode():
+            parts = [self.model.column_nll(*batch).cpu() for batch in self.model.batches(encoded)]
+        return torch.cat(parts).numpy() if parts else np.empty((0, len(self.model.names)), np.float32)
+
+    def _objects(self, nll: np.ndarray) -> np.ndarray:
+        return np.stack([nll[:, columns].sum(1) for columns in self.model.groups], 1)
+
+    def _surprise(self, nll: np.ndarray) -> np.ndarray:
+        self._check_fitted()
+        objects = self._objects(nll)
+        return np.stack([tail(past, objects[:, i]) for i, past in enumerate(self.reference_)], 1)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "reference_"):
+            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
+
+
+class KNNDetector:
+    """Distance, in the embedding, to the k-th nearest of a sample of past events.
+
+    Distances are taken after whitening (Mahalanobis): an embedding's few strong directions tell classes of events
+    apart, its weak ones tell whether an event's parts belong together.
+    Past events may contain an attack, and a copy of it is no evidence that an event is normal: the sample holds at
+    most `copies` events with the same categories, and k is larger than that.
+
+    model: pre-trained on the same baseline. Learned: `references_` (references, d_block), `threshold_`.
+    Scores are computed on the device that the model is on. Raises ValueError if k is not larger than `copies`, the
+    baseline has no more than k references, or events have other columns than the model; NotFittedError before `fit`.
+    """
+
+    def __init__(
+        self,
+        model: MaskedModel,
+        *,
+        k: int = 10,
+        copies: int = 5,
+        references: int = 4000,
+        false_alarms: float = 0.001,
+        seed: int = 0,
+    ) -> None:
+        if not 0 < copies < k:
+            raise ValueError(f"k must be larger than copies, and copies positive, however: {k=}, {copies=}")
+        self.model = model
+        self.k = k
+        self.copies = copies
+        self.references = references
+        self.false_alarms = false_alarms
+        self.seed = seed
+
+    def fit(self, baseline: EncodedEvents) -> "KNNDetector":
+        """Sample the references from the baseline's earlier part; set the threshold on its last part."""
+        past, recent = split_by_time(baseline.time, HELD_OUT)
+        sample = np.random.default_rng(self.seed).permutation(past)
+        sample = sample[_copy_number(baseline.categorical[sample]) < self.copies][: self.references]
+        if len(sample) <= self.k:
+            raise ValueError(f"{self.k} neighbours need more than {self.k} unlike events, however: {len(sample)}")
+        embedded = self._embed(rows_of(baseline, sample))
+        self.mean_ = embedded.mean(0)
+        covariance = torch.cov(embedded.T.double())
+        # A direction without variance must not blow up: each is given a thousandth of the mean variance.
+        ridge = 1e-3 * covariance.diagonal().mean().clamp(min=1e-12)
+        covariance += ridge * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+        self.whitening_ = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
+        self.references_ = (embedded - self.mean_) @ self.whitening_
+        self.threshold_ = threshold(self.decision_function(rows_of(baseline, recent)), self.false_alarms)
+        return self
+
+    def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
+        """The score of each event: (rows,), higher is stranger."""
+        if not hasattr(self, "references_"):
+            raise NotFittedError("this KNNDetector is not fitted yet: call fit with the baseline")
+        scores = []
+        for embedded in self._embed(encoded).split(1024):
+            distances = torch.cdist((embedded - self.mean_) @ self.whitening_, self.references_)
+            scores.append(distances.kthvalue(self.k, 1).values.cpu())
+        return torch.cat(scores).numpy()
+
+    def predict(self, encoded: EncodedEvents) -> np.ndarray:
+        """1 where the score exceeds `threshold_`, else 0: (rows,)"""
+        return (self.decision_function(encoded) > self.threshold_).astype(np.int64)
+
+    def _embed(self, encoded: EncodedEvents) -> Tensor:
+        self.model.eval()
+        with torch.no_grad():
+            parts = [self.model.embed(*batch) for batch in self.model.batches(encoded)]
+        return torch.cat(parts) if parts else self.model.mask_vectors.detach()[:0]
+
+
+def _copy_number(categorical: np.ndarray) -> np.ndarray:
+    """How many earlier rows are equal to each row.
+
+    >>> _copy_number(np.array([[1, 2], [3, 4], [1, 2], [1, 2]])).tolist()
+    [0, 0, 1, 2]
+    """
+    _, kind = np.unique(categorical, axis=0, return_inverse=True)
+    order = np.argsort(kind.ravel(), kind="stable")
+    counts = np.bincount(kind.ravel())
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return number

@@ -1,0 +1,89 @@
+"""The built site, served over loopback, and a Chromium that records what goes wrong on a page."""
+
+import functools
+import http.server
+import os
+import subprocess
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from chromium import MISSING, find, launched
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The folder of the built site, up to date by `make build`, which executes only what has changed."""
+    done = subprocess.run(["make", "build"], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ROOT / "_build" / "html"
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def send_error(self, code, message=None, explain=None):
+        """As a static host does, answer with the site's 404 page."""
+        body = Path(self.directory, "404.html").read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser_at_hand():
+    if find() is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(MISSING)
+
+
+@pytest.fixture(scope="module")
+def browser(browser_at_hand):
+    with launched() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open an address; the page's ``troubles`` collects errors, failed requests and requests to other hosts."""
+    contexts = []
+
+    def open_it(address, *, width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.troubles = []
+        home = urlsplit(address)[:2]
+
+        def guard(route):
+            if urlsplit(route.request.url)[:2] == home:
+                route.continue_()
+            else:
+                page.troubles.append(f"asks {route.request.url}")
+                route.abort()
+
+        context.route("**/*", guard)
+        page.on("console", lambda m: m.type in ("error", "warning") and page.troubles.append(f"console: {m.text}"))
+        page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
+        page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
+        page.on("response", lambda r: r.status >= 400 and page.troubles.append(f"{r.status}: {r.url}"))
+        page.goto(address, wait_until="load")
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()

@@ -1,0 +1,214 @@
+"""Pre-training: what is hidden stays hidden, later events stay unseen, and a run can be repeated and resumed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from nbsrc import pretrain as module
+from nbsrc.pretrain import MaskedModel, pretrain, split_by_time
+from nbsrc.tabular import TabularResNet
+
+
+def masked_model(encoded, *, seed=0, **shape):
+    torch.manual_seed(seed)
+    net = TabularResNet(
+        n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, **({"d_block": 16} | shape)
+    )
+    return MaskedModel(
+        net, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names
+    ).eval()
+
+
+def nll(model, encoded):
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model.column_nll(*batch) for batch in model.batches(encoded)])
+
+
+@pytest.fixture(scope="module")
+def events(small_events):
+    return small_events(1200, seed=0)[0]
+
+
+def same_weights(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_hidden_object_cannot_be_read(events):
+    """A field's likelihood must not depend on its own object's values, its twin's included: only on other objects."""
+    model = masked_model(events)
+    before = nll(model, events)
+    changed = events.categorical.copy()
+    changed[:, 1] = 2 + (changed[:, 1] + 3) % 20  # actor.user.uid, the twin of actor.user.name
+    after = nll(model, replace(events, categorical=changed))
+    name, uid, host = (model.names.index(n) for n in ("actor.user.name", "actor.user.uid", "src_endpoint.ip"))
+    exactly = {"rtol": 0, "atol": 1e-5}  # the object's part is taken out of a sum: rounding remains
+    torch.testing.assert_close(before[:, name], after[:, name], **exactly)
+    assert not torch.equal(before[:, uid], after[:, uid])
+    assert not torch.allclose(before[:, host], after[:, host])
+    hours = events.numeric.copy()
+    hours[:, 1] += 1  # the sine of the hour must not tell its cosine
+    after = nll(model, replace(events, numeric=hours))
+    torch.testing.assert_close(before[:, 2], after[:, 2], **exactly)
+
+
+def test_training_and_scoring_see_the_same_hidden_event(events):
+    """The short way to score (take an object's part out of the projection) equals hiding it as training does."""
+    model = masked_model(events)
+    x, c = next(model.batches(events))
+    scores = nll(model, events)
+    for group, columns in enumerate(model.groups):
+        masked = torch.zeros(len(x), len(model.groups), dtype=torch.bool)
+        masked[:, group] = True
+        torch.testing.assert_close(model.masked_loss(x, c, masked), scores[: len(x), columns].mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_pretraining_learns_who_does_what(events):
+    """Fields become likelier than by their own frequencies: the network uses the other fields."""
+    model = masked_model(events, d_block=32)
+    history = pretrain(model, events, epochs=25, seed=0, batch_size=64, device="cpu", patience=25)
+    assert history[-1]["validation_loss"] < history[0]["validation_loss"]
+    past, recent = split_by_time(events.time, 0.15)
+    learned = nll(model, replace(events, numeric=events.numeric[recent], categorical=events.categorical[recent]))
+    for column in (2, 4):  # the host from the user; the operation from the rest
+        counts = np.bincount(events.categorical[past, column], minlength=events.cardinalities[column]) + 1
+        frequency = -np.log(counts / counts.sum())[events.categorical[recent, column]].mean()
+        assert learned[:, len(events.numeric_names) + column].mean() < frequency - 0.5
+
+
+def test_later_events_do_not_reach_the_weights(events):
+    """The last events by time, wherever they stand in the file, are for validation only."""
+    shuffle = np.random.default_rng(1).permutation(len(events.time))
+    past, recent = split_by_time(events.time[shuffle], 0.15)
+    assert events.time[shuffle][past].max() < events.time[shuffle][recent].min()
+    changed = events.categorical.copy()
+    changed[split_by_time(events.time, 0.15)[1]] = 2
+    runs = []
+    for encoded in (events, replace(events, categorical=changed)):
+        model = masked_model(encoded)
+        runs.append([row["train_loss"] for row in pretrain(model, encoded, epochs=2, seed=0, patience=9, device="cpu")])
+    assert runs[0] == runs[1]
+
+
+def test_equal_seeds_give_equal_models_and_leave_the_random_state_alone(events):
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    models, histories = [], []
+    for seed in (3, 3, 4):
+        models.append(masked_model(events))
+        torch.random.set_rng_state(state)
+        histories.append(pretrain(models[-1], events, epochs=2, seed=seed, device="cpu"))
+        assert torch.equal(torch.random.get_rng_state(), state)
+    assert histories[0] == histories[1] != histories[2]
+    assert same_weights(models[0], models[1]) and not same_weights(models[0], models[2])
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_interrupted_and_resumed_training_equals_uninterrupted(events, tmp_path, monkeypatch, after):
+    whole = masked_model(events)
+    expected = pretrain(whole, events, epochs=4, seed=0, device="cpu")
+
+    def interrupted(*args):
+        save(*args)
+        if len(args[-1]["history"]) == after:
+            raise KeyboardInterrupt
+
+    save = module._save_checkpoint
+    monkeypatch.setattr(module, "_save_checkpoint", interrupted)
+    checkpoint = tmp_path / "run.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(masked_model(events), events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint)
+    monkeypatch.undo()
+    resumed = masked_model(events, seed=99)  # its weights come from the checkpoint
+    assert pretrain(resumed, events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint) == expected
+    assert same_weights(resumed, whole)
+
+
+def test_a_checkpoint_of_another_run_is_refused(events, small_events, tmp_path):
+    checkpoint = tmp_path / "run.safetensors"
+    pretrain(masked_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="of another run: seed is 0 there, however: 1 here"):
+        pretrain(masked_model(events), events, epochs=1, seed=1, device="cpu", checkpoint=checkpoint)
+    other = small_events(1200, seed=7)[0]
+    with pytest.raises(ValueError, match="of another run: events"):
+        pretrain(masked_model(other), other, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(ValueError, match="cannot be read as safetensors"):
+        pretrain(masked_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
+
+
+def test_the_best_epoch_is_the_one_that_is_kept(events):
+    """Training that gets worse stops after `patience` epochs and goes back to its best weights."""
+    model = masked_model(events, d_block=64)
+    history = pretrain(model, events, epochs=40, seed=0, lr=0.1, batch_size=16, patience=2, device="cpu")
+    losses = [row["validation_loss"] for row in history]
+    best = int(np.argmin(losses))
+    assert best < len(losses) - 1 == best + 2 < 39
+    _, recent = split_by_time(events.time, 0.15)
+    later = replace(events, numeric=events.numeric[recent], categorical=events.categorical[recent])
+    assert nll(model, later).mean().item() == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_categories_too_rare_to_learn_are_unseen_ones(events):
+    categorical = events.categorical.copy()
+    categorical[100, 4] = 9  # an operation that occurs once
+    categorical[categorical[:, 4] == 9, 4] = 8
+    categorical[100, 4] = 9
+    model = masked_model(events)
+    pretrain(model, replace(events, categorical=categorical), epochs=1, seed=0, device="cpu")
+    row = torch.tensor(categorical[99:102])
+    row[0, 2] = 0
+    assert model.common(row)[:, 4].tolist() == [categorical[99, 4], 1, categorical[101, 4]]
+    assert model.common(row)[0, 2] == 0  # missing stays missing, though it never occurred
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical"])
+def test_events_with_columns_of_one_kind_can_be_learned(events, kind):
+    none = {"cardinalities": (), "categorical_names": (), "categorical": events.categorical[:, :0]}
+    if kind == "categorical":
+        none = {"numeric_names": (), "numeric": events.numeric[:, :0]}
+    encoded = replace(events, **none)
+    model = masked_model(encoded)
+    pretrain(model, encoded, epochs=1, seed=0, device="cpu")
+    assert nll(model, encoded).isfinite().all()
+
+
+def test_a_saved_model_scores_as_before_and_holds_no_pickle(events, tmp_path):
+    model = masked_model(events)
+    pretrain(model, events, epochs=1, seed=0, device="cpu")
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    assert torch.equal(nll(MaskedModel.load(path), events), nll(model, events))
+    with safe_open(path, "pt") as file:
+        assert "about" in file.metadata()
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+    path.write_bytes(b"\x80\x04 not safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
+        MaskedModel.load(path)
+
+
+def test_events_that_do_not_fit_are_refused_by_name(events):
+    model = masked_model(events)
+    renamed = replace(events, categorical_names=(*events.categorical_names[:-1], "status_code"))
+    with pytest.raises(ValueError, match="other columns than the model: status, status_code"):
+        pretrain(model, renamed, epochs=1, seed=0)
+    with pytest.raises(ValueError, match="status has 9 categories, however: the model has 4"):
+        pretrain(model, replace(events, cardinalities=(*events.cardinalities[:-1], 9)), epochs=1, seed=0)
+    few = replace(events, numeric=events.numeric[:9], categorical=events.categorical[:9], time=events.time[:9])
+    with pytest.raises(ValueError, match="too few events to learn from: 9"):
+        pretrain(model, few, epochs=1, seed=0)
+    hole = events.numeric.copy()
+    hole[3, 0] = np.nan
+    with pytest.raises(ValueError, match="traffic.bytes holds a value that is not finite"):
+        pretrain(model, replace(events, numeric=hole), epochs=1, seed=0)
+    beyond = events.categorical.copy()
+    beyond[3, 5] = 40
+    with pytest.raises(ValueError, match="status has 4 categories, however: 40 in row 3"):
+        pretrain(model, replace(events, categorical=beyond), epochs=1, seed=0)
+    with pytest.raises(ValueError, match="epochs=0"):
+        pretrain(model, events, epochs=0, seed=0)
+    with pytest.raises(ValueError, match="however: 3 and 0 names"):
+        MaskedModel(model.model, numeric_names=events.numeric_names, categorical_names=())

@@ -1,0 +1,112 @@
+"""Who prints the book gets all of it, readable, with page numbers that are true."""
+
+import re
+import unicodedata
+
+import pytest
+from chromium import launched
+from pdf import print_to
+from pypdf import PdfReader
+from pypdf.generic import ContentStream
+
+from notebooks import VERBATIM, chapter_paths, exported_paths
+
+CHAPTERS = exported_paths()
+
+
+@pytest.fixture(scope="module")
+def book(site, browser_at_hand, tmp_path_factory):
+    path = tmp_path_factory.mktemp("print") / "book.pdf"
+    print_to(path)
+    return PdfReader(path)
+
+
+@pytest.fixture(scope="module")
+def pages(book):
+    texts = (unicodedata.normalize("NFKC", page.extract_text()) for page in book.pages)  # without ligatures
+    return [" ".join(text.split()) for text in texts]
+
+
+def test_the_book_has_about_the_pages_that_its_chapters_take(book):
+    assert 15 * len(CHAPTERS) <= len(book.pages) <= 70 * len(CHAPTERS) + 10
+
+
+def test_the_table_of_contents_names_the_right_pages(pages):
+    contents = next(text for text in pages if text.startswith("Contents"))
+    for path in CHAPTERS:
+        text = VERBATIM.sub("", path.read_text(encoding="utf-8"))
+        for heading in re.findall(r"^##? (.+)$", text, re.MULTILINE):
+            if "`" in heading or "$" in heading:
+                continue
+            number = re.search(re.escape(heading) + r" (\d+)", contents)
+            assert number, f"{heading} is not in the table of contents"
+            assert heading in pages[int(number[1]) - 1]
+
+
+def test_links_in_the_book_lead_to_places_in_the_book(book):
+    places = set(book.named_destinations)
+    for page in book.pages:
+        for link in page.get("/Annots") or []:
+            target = link.get_object().get("/Dest")
+            assert target is None or target in places
+
+
+def test_solutions_stand_after_the_exercises_and_open(pages):
+    text = " ".join(pages)
+    exercises, solutions = text.rindex("Exercise 1"), [m.start() for m in re.finditer(r"Solution to Exercise", text)]
+    assert solutions and min(solutions) > text.index("Exercises", text.index("Summary"))
+    assert exercises > text.index("Solutions")
+    assert "Both blocks compute the same" in text  # the text of a folded solution
+    assert "plots.plot_degradation" in text  # a folded cell
+
+
+def test_formulas_diagrams_and_figures_are_printed(book, pages):
+    text = " ".join(pages)
+    assert "training images" in text.lower() and "depth (weighted layers)" in text  # a figure's labels
+    assert "3x3 conv, BatchNorm" in text  # a diagram's
+    fonts = {
+        str(font.get_object()["/BaseFont"])
+        for page in book.pages
+        for font in page["/Resources"].get("/Font", {}).values()
+        if "/BaseFont" in font.get_object()
+    }
+    assert any("KaTeX_Math" in font for font in fonts)
+
+
+def test_no_glyph_is_missing(book, pages):
+    """Glyph 0 of a font is the box that stands for a character the font has not."""
+    assert not any("\N{REPLACEMENT CHARACTER}" in text for text in pages)
+    for number, page in enumerate(book.pages, 1):
+        fonts = page["/Resources"].get("/Font", {})
+        font = None
+        for operands, operator in ContentStream(page.get_contents(), book).operations:
+            if operator == b"Tf":
+                font = fonts[operands[0]].get_object()
+            elif operator in (b"Tj", b"TJ") and font["/Subtype"] == "/Type0":
+                parts = operands[0] if operator == b"TJ" else operands
+                for part in parts:
+                    if isinstance(part, (str, bytes)):
+                        code = part.original_bytes if isinstance(part, str) else bytes(part)
+                        glyphs = {code[i : i + 2] for i in range(0, len(code), 2)}
+                        assert b"\0\0" not in glyphs, f"page {number}: a glyph is missing"
+
+
+def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
+    """Printed width is about 640 px: code wraps, and figures, tables and formulas fit."""
+    from pdf import article, document
+
+    printed = site / "_print_width.html"
+    printed.write_text(document([article(path) for path in chapter_paths()], {}), encoding="utf-8")
+    try:
+        with launched() as browser:
+            page = browser.new_page(viewport={"width": 658, "height": 900})
+            page.emulate_media(media="print")
+            page.goto(printed.as_uri())
+            wide = page.evaluate(
+                "() => [...document.querySelectorAll('article pre, article svg, article img, article .katex-html')]"
+                ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+                ".map(e => e.outerHTML.slice(0, 100) + ' ' + e.getBoundingClientRect().right)"
+            )
+    finally:
+        printed.unlink()
+    assert wide == []

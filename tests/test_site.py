@@ -1,0 +1,227 @@
+"""What a reader of the built site would miss: tested in Chromium, every other host refused."""
+
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urldefrag
+
+import nbformat
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from website import notebook_links
+
+from notebooks import chapter_paths, exported_paths
+
+ROOT = Path(__file__).parents[1]
+TEXTS = [path.stem for path in chapter_paths()]
+CHAPTERS = [path.stem for path in exported_paths()]
+PAGES = [*TEXTS, "search", "genindex", "404"]
+
+
+@cache
+def soup(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_and_asks_nobody_else(name, open_page, address):
+    page = open_page(f"{address}{name}.html")
+    assert page.troubles == []
+    assert_whole(page)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_page_is_whole_from_a_folder_without_a_server(name, open_page, site):
+    page = open_page((site / f"{name}.html").as_uri())
+    assert page.troubles == []
+    assert_whole(page)
+
+
+def assert_whole(page):
+    """Diagrams and figures drawn, formulas typeset, pictures loaded."""
+    drawn = page.locator("svg.diagram, svg.figure").evaluate_all(
+        "all => all.map(e => [e.getAttribute('role'), (e.getAttribute('aria-label') || '').length,"
+        " e.getBoundingClientRect().width, e.getBoundingClientRect().height])"
+    )
+    for role, label, width, height in drawn:
+        assert role == "img" and label > 10 and width > 100 and height > 30
+    assert page.locator("pre.mermaid, .mermaid:not(svg)").count() == 0
+    formulas = page.locator("span.math, div.math")
+    assert formulas.count() == page.locator("span.math:has(.katex), div.math:has(.katex)").count()
+    assert page.locator(".katex-error").count() == 0
+    assert page.locator("img").evaluate_all("all => all.filter(i => !i.complete || !i.naturalWidth).map(i => i.src)") == []
+
+
+def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(open_page, address):
+    page = open_page(f"{address}part1-resnet.html")
+    source = (ROOT / "part1-resnet.md").read_text(encoding="utf-8")
+    assert page.locator("svg.diagram").count() == source.count("```{mermaid}") > 0
+    assert page.locator("svg.figure").count() == source.count("\n  figure:\n") > 0
+    assert page.locator(".katex").count() > 20
+    assert page.locator(".katex-html").first.evaluate("e => getComputedStyle(e).fontFamily") != ""
+    assert page.evaluate("document.fonts.check('16px KaTeX_Main')")
+
+
+def test_the_skip_edge_is_the_highlighted_one(open_page, address):
+    """Of the residual block's diagram, one line is vermilion, and it goes from the input to the sum."""
+    page = open_page(f"{address}part1-resnet.html")
+    diagram = page.locator("svg.diagram[aria-label^='A residual block']").first
+    lines = diagram.locator("polyline")
+    colored = [i for i in range(lines.count()) if lines.nth(i).get_attribute("stroke") == "#d55e00"]
+    assert len(colored) == 1
+    points = [tuple(map(float, p.split(","))) for p in lines.nth(colored[0]).get_attribute("points").split()]
+    longest = max(points, key=lambda p: p[1])[1] - min(points, key=lambda p: p[1])[1]
+    others = [lines.nth(i).get_attribute("points") for i in range(lines.count()) if i not in colored]
+    assert all(longest > max(ys) - min(ys) for ys in ([float(p.split(",")[1]) for p in o.split()] for o in others))
+
+
+def test_figures_and_diagrams_follow_dark_mode(open_page, address):
+    page = open_page(f"{address}part1-resnet.html")
+    look = """() => {
+      const color = (e, what) => getComputedStyle(e)[what];
+      return [color(document.querySelector('svg.figure [style*="fill: currentColor"]'), 'fill'),
+              color(document.querySelector('svg.diagram text'), 'fill'), color(document.body, 'backgroundColor')];
+    }"""
+    light = page.evaluate(look)
+    while page.locator("html").get_attribute("data-theme") != "dark":
+        page.locator(".theme-switch-button:visible").first.click()
+    dark = page.evaluate(look)
+    assert all(before != after for before, after in zip(light, dark, strict=True))
+    for ink in dark[:2]:
+        assert min(map(int, re.findall(r"\d+", ink)[:3])) > 150, f"dark ink on a dark page: {ink}"
+
+
+def test_searching_for_bottleneck_finds_part_1(open_page, address):
+    page = open_page(f"{address}search.html?q=bottleneck")
+    page.locator("#search-results li a[href*='part1-resnet']").first.wait_for()
+    page.locator("#search-results p.context").first.wait_for()
+    assert page.troubles == []
+
+
+def test_folded_cells_and_solutions_open_by_keyboard(open_page, address):
+    page = open_page(f"{address}part1-resnet.html")
+    cell = page.locator("details.hide").first
+    assert cell.get_attribute("open") is None
+    cell.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert cell.locator("pre").first.is_visible()
+    solution = page.locator("div.solution.dropdown").first
+    assert not solution.locator(".section, section, p").nth(1).is_visible()
+    solution.locator("button.toggle-button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(100)
+    assert solution.locator("pre").first.is_visible()
+
+
+def test_every_link_inside_the_site_leads_somewhere(site):
+    broken = []
+    for path in site.glob("*.html"):
+        if path.name == "404.html":
+            continue
+        for link in soup(path).find_all("a", href=True):
+            target, anchor = urldefrag(link["href"])
+            if re.match(r"[a-z]+:", target):
+                continue
+            file = (path.parent / unquote(target)).resolve() if target else path
+            if not file.is_file() or anchor and file.suffix == ".html" and not soup(file).find(id=unquote(anchor)):
+                broken.append(f"{path.name}: {link['href']}")
+    assert broken == []
+
+
+def test_an_address_that_does_not_exist_gets_the_book_s_own_page(open_page, address):
+    page = open_page(f"{address}no-such-page.html")
+    assert page.troubles[0].startswith("404") and len([t for t in page.troubles if "no-such-page" not in t]) <= 1
+    assert "Page not found" in page.locator("article h1").inner_text()
+    page.locator("a.navbar-brand").first.click()
+    page.wait_for_url(f"{address}index.html")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_notebook_of_a_page_downloads(name, open_page, address, tmp_path):
+    page = open_page(f"{address}{name}.html")
+    with page.expect_download() as download:
+        page.get_by_label("Download notebook").click()
+    download.value.save_as(tmp_path / "it.ipynb")
+    assert download.value.suggested_filename == f"{name}.ipynb"
+    nbformat.validate(nbformat.read(tmp_path / "it.ipynb", as_version=4))
+    assert (tmp_path / "it.ipynb").read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_with_a_repository_the_buttons_lead_to_the_committed_notebook(name, site):
+    links = notebook_links(name, repository="https://github.com/someone/book", branch="main")
+    colab, binder = (link["url"] for link in links)
+    prefix = "https://colab.research.google.com/github/someone/book/blob/main/"
+    assert colab.startswith(prefix) and (ROOT / colab.removeprefix(prefix)).is_file()
+    prefix = "https://mybinder.org/v2/gh/someone/book/main?labpath="
+    assert binder.startswith(prefix) and (ROOT / unquote(binder.removeprefix(prefix))).is_file()
+    for link in links:
+        assert (site / link["icon"]).is_file()
+    assert notebook_links(name, repository="", branch="main") == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_without_a_repository_no_button_leads_nowhere(name, site):
+    header = soup(site / f"{name}.html").select_one(".bd-header-article")
+    targets = [link["href"] for link in header.find_all("a", href=True)]
+    assert all((site / urldefrag(target)[0]).is_file() for target in targets if urldefrag(target)[0])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, open_page, address):
+    page = open_page(f"{address}{name}.html", width=375)
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
+    page = open_page(f"{address}{name}.html", scheme=scheme)
+    if name == "search":
+        page.goto(f"{address}search.html?q=bottleneck")
+        page.locator("#search-results li").first.wait_for()
+    page.wait_for_timeout(300)  # the theme makes what scrolls reachable by keyboard 300 ms after load
+    options = {
+        "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+        "resultTypes": ["violations"],
+        "preload": False,
+    }
+    # What is drawn inside of a picture or a formula is one element to a screen reader; leaving it out saves a minute.
+    context = {"exclude": [["svg *"], [".katex-html *"]]}
+    found = Axe().run(page, context=context, options=options).response["violations"]
+    report = [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:300]}" for v in found for n in v["nodes"]]
+    assert not report, "\n".join(report)
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_site_and_the_notebook_number_figures_tables_and_exercises_alike(name, site):
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    page = soup(site / f"{name}.html")
+    captions = [" ".join(c.get_text().split()) for c in page.select(".caption-number, p.admonition-title")]
+    for kind, pattern in [("Fig.", r"^\*Fig. (\d+)"), ("Table", r"^\*\*Table (\d+)"), ("Exercise", r"^\*\*Exercise (\d+)")]:
+        on_page = [int(m[1]) for caption in captions if (m := re.match(rf"{re.escape(kind)} (\d+)", caption))]
+        in_notebook = list(map(int, re.findall(pattern, text, re.MULTILINE)))
+        assert in_notebook == list(dict.fromkeys(on_page)) and on_page  # a solution repeats its exercise's number
+    equations = [int(e.get_text().strip("()#")) for e in page.select(".eqno")]
+    assert list(map(int, re.findall(r"\\tag\{(\d+)\}", text))) == equations
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_link_previews_have_title_description_and_picture(name, site):
+    page = soup(site / f"{name}.html")
+    assert page.title.string.strip()
+    assert page.find("meta", attrs={"name": "description"})["content"].strip()
+    for tag in ("title", "description", "image", "image:alt", "site_name"):
+        assert page.find("meta", property=f"og:{tag}")["content"].strip()
+    assert (site / page.find("meta", property="og:image")["content"]).is_file()
+    assert (site / page.find("link", rel="icon")["href"]).is_file()
+
+
+def test_a_phone_does_not_fetch_megabytes(site):
+    """What every page loads, and what nothing loads, stays small: an icon font of twenty icons, no source maps."""
+    fonts = list((site / "_static/vendor/fontawesome/webfonts").iterdir())
+    assert sum(font.stat().st_size for font in fonts) < 20_000
+    assert not list(site.rglob("*.map")) and not list(site.rglob("fontawesome.js"))
+    assert sum(path.stat().st_size for path in site.rglob("*.js")) < 400_000

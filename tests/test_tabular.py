@@ -1,0 +1,135 @@
+"""TabularResNet: the same network as its authors', and one that says what is wrong with its input."""
+
+import pytest
+import rtdl_revisiting_models as rtdl
+import torch
+
+from nbsrc.tabular import CHUNK, TabularBlock, TabularResNet, embedding_width
+
+SHAPE = {"d_block": 24, "n_blocks": 3, "d_hidden_multiplier": 1.5, "dropout1": 0.0, "dropout2": 0.0}
+
+
+def twins(n_numeric=11, d_out=4):
+    torch.manual_seed(0)
+    theirs = rtdl.ResNet(d_in=n_numeric, d_out=d_out, **SHAPE)
+    for module in theirs.modules():  # running statistics that eval mode can get wrong
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+    ours = TabularResNet(n_numeric=n_numeric, cardinalities=[], d_out=d_out, **SHAPE)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("d_out", [4, None])
+def test_rtdl_weights_give_rtdl_outputs_and_gradients(train, d_out):
+    ours, theirs = twins(d_out=d_out)
+    ours.train(train), theirs.train(train)
+    x = torch.randn(32, 11)
+    y, expected = ours(x, None), theirs(x)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-6)
+    y.square().mean().backward()
+    expected.square().mean().backward()
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-6, msg=name)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    for name, q in theirs.state_dict().items():  # running statistics included
+        torch.testing.assert_close(ours.state_dict()[name], q, rtol=0, atol=1e-6, msg=name)
+
+
+def test_backbone_has_as_many_parameters_as_rtdl():
+    ours, theirs = twins()
+    count = [sum(p.numel() for p in net.parameters()) for net in (ours, theirs)]
+    assert count[0] == count[1]
+
+
+def test_categories_enter_as_columns_of_the_same_backbone():
+    """With categories, the network is rtdl's on the columns that features() gives."""
+    torch.manual_seed(1)
+    net = TabularResNet(n_numeric=3, cardinalities=[5, 400, 2], d_out=2, **SHAPE)
+    x, c = torch.randn(16, 3), torch.stack([torch.randint(n, (16,)) for n in net.cardinalities], 1)
+    features = net.features(x, c)
+    assert features.shape == (16, 3 + embedding_width(5) + embedding_width(400) + embedding_width(2))
+    theirs = rtdl.ResNet(d_in=features.shape[1], d_out=2, **SHAPE)
+    theirs.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("embeddings")})
+    torch.testing.assert_close(net(x, c), theirs(features), rtol=0, atol=1e-6)
+
+
+def test_dropout_acts_where_the_paper_puts_it():
+    block = TabularBlock(8, 16, dropout1=0.0, dropout2=1.0)
+    x = torch.randn(5, 8)
+    assert torch.equal(block(x), x)  # the residual branch is dropped, the skip path is not
+    block = TabularBlock(8, 16, dropout1=1.0, dropout2=0.0)
+    torch.testing.assert_close(block(x), x + block.linear2.bias)
+
+
+def test_every_category_has_an_embedding_of_its_own():
+    """One table for all columns: no two categories, of one column or of two, share a row of it."""
+    cardinalities = [3, 1, 50, 7]
+    net = TabularResNet(n_numeric=0, cardinalities=cardinalities)
+    with torch.no_grad():
+        net.embeddings.table.weight.copy_(torch.arange(net.embeddings.table.weight.numel()).view(-1, CHUNK))
+    seen = []
+    start = 0
+    for column, n in enumerate(cardinalities):
+        width = embedding_width(n)
+        indices = torch.zeros(n, len(cardinalities), dtype=torch.int64)
+        indices[:, column] = torch.arange(n)
+        seen += net.features(None, indices)[:, start : start + width].flatten().tolist()
+        start += width
+    assert sorted(seen) == list(range(net.embeddings.table.weight.numel()))
+
+
+@pytest.mark.parametrize(("n_numeric", "cardinalities"), [(4, []), (0, [3, 9]), (4, [3, 9])])
+def test_either_kind_of_column_may_be_absent(n_numeric, cardinalities):
+    net = TabularResNet(n_numeric=n_numeric, cardinalities=cardinalities, d_block=16)
+    x, c = torch.randn(6, n_numeric), torch.zeros(6, len(cardinalities), dtype=torch.int64)
+    assert net(x, c).shape == net.embed(x, c).shape == (6, 16)
+    if not cardinalities:
+        assert net(x, None).shape == (6, 16)
+    if not n_numeric:
+        assert net(None, c).shape == (6, 16)
+
+
+def test_wrong_input_is_refused_by_name():
+    net = TabularResNet(n_numeric=2, cardinalities=[3, 9])
+    x, c = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64)
+    beyond, negative = c.clone(), c.clone()
+    beyond[2, 1], negative[0, 0] = 9, -1
+    with pytest.raises(IndexError, match="column 1 has 9 categories.*row 2 is 9"):
+        net(x, beyond)
+    with pytest.raises(IndexError, match="column 0 .*is -1"):
+        net(x, negative)
+    with pytest.raises(ValueError, match=r"numeric must have the shape \(rows, 2\), however: \(4, 3\)"):
+        net(torch.zeros(4, 3), c)
+    with pytest.raises(ValueError, match=r"categorical must have the shape \(rows, 2\), however: \(4,\)"):
+        net(x, c[:, 0])
+    with pytest.raises(ValueError, match="numeric must be floating point"):
+        net(c, c)
+    with pytest.raises(ValueError, match="categorical must be int64"):
+        net(x, x)
+    with pytest.raises(ValueError, match="numeric has 3 rows, however: categorical has 4"):
+        net(x[:3], c)
+    with pytest.raises(ValueError, match="categorical is None"):
+        net(x, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_numeric": -1}, "n_numeric=-1"),
+        ({"n_numeric": 0, "cardinalities": []}, "needs a column"),
+        ({"cardinalities": [3, 0]}, r"cardinalities\[1\]=0"),
+        ({"d_block": 0}, "d_block must be positive"),
+        ({"n_blocks": 0}, "n_blocks must be positive"),
+        ({"d_hidden_multiplier": 0.001}, "hidden width must be positive"),
+        ({"d_out": 0}, "d_out=0"),
+        ({"dropout1": 1.5}, "1.5"),
+    ],
+)
+def test_an_impossible_network_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TabularResNet(**({"n_numeric": 2, "cardinalities": [3]} | change))
