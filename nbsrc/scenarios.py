@@ -146,7 +146,7 @@ def service_storm(habits: Habits, at: int, scale: float) -> list[Event]:
         events.append(habits.sensors.http(
             at + round(rng.uniform(0, 15) * _MINUTE), host, service, user=user,
             method=rng.choices(("GET", "POST", "PUT"), (70, 25, 5))[0], code=rng.choice((500, 503, 504)) if failed else 200,
-            up=120 + 500 * rng.lognormvariate(0, 1.1), down=300 if failed else service.size * rng.lognormvariate(0, 1.2),
+            up=120 + 500 * rng.lognormvariate(0, 1.1), down=80 + service.size * rng.lognormvariate(0, 1.2),
             latency=service.latency * rng.lognormvariate(3.2, 0.5)))
     for _ in range(round(3 * scale)):
         events.append(habits.sensors.network(
