@@ -266,7 +266,8 @@ def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
         values = frequency[(scenario == name).to_numpy()]
         color = COLORS["ResNet"] if name == "normal" else COLORS["plain"]
         jitter = row + rng.uniform(-0.3, 0.3, len(values))
-        ax.scatter(values, jitter, s=4, alpha=0.15 if name == "normal" else 0.6, color=color, linewidths=0, rasterized=True)
+        size, alpha = (4, 0.15) if name == "normal" else (14, 0.8)
+        ax.scatter(values, jitter, s=size, alpha=alpha, color=color, linewidths=0, rasterized=True)
         ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
     ax.set_yticks(range(len(names)), [f"{name.replace('_', ' ')}" for name in reversed(names)])
     ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past (share of the column's events)")
