@@ -46,6 +46,7 @@ FIGURES = {
 @pytest.fixture(autouse=True)
 def figures():
     plt.switch_backend("agg")
+    plt.close("all")  # another test's
     plots.use_style()
     yield
     plt.close("all")
