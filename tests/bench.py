@@ -26,19 +26,24 @@ ROOT = Path(__file__).parents[1]
 
 
 def peak_memory(process: subprocess.Popen, peak: list[float]) -> None:
-    """Follow the resident memory of a process and all its children; the largest sum, in GiB, into peak[0]."""
+    """Follow the memory of a process and all its children; the largest sum, in GiB, into peak[0].
+
+    Proportional set size on Linux, which counts a page that several processes share once; resident size elsewhere.
+    """
     while process.poll() is None:
         total = 0
         try:
-            for member in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-                try:
-                    total += member.memory_info().rss
-                except psutil.NoSuchProcess:
-                    pass
+            members = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         except psutil.NoSuchProcess:
             return
+        for member in members:
+            try:
+                memory = member.memory_full_info()
+                total += getattr(memory, "pss", memory.rss)
+            except (psutil.NoSuchProcess, psutil.ZombieProcess):
+                pass
         peak[0] = max(peak[0], total / 2**30)
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def build(folder: Path) -> tuple[float, float, bool]:
