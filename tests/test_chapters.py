@@ -142,11 +142,10 @@ def test_every_glued_number_is_used_and_every_used_number_is_glued(executed):
         assert not unused, f"{path.stem} computes numbers that its text does not use: {unused}"
 
 
-def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path, monkeypatch):
+def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path):
     """As on a reader's GPU, but on a folder of 40 images and for one epoch."""
     write_split(tmp_path, "train", 40, kind="JPEG")
     write_split(tmp_path, "test", 20, kind="JPEG")
-    monkeypatch.setattr(matplotlib, "interactive", lambda *_: None)
     matplotlib.use("agg")
     cells = [c for c in chapters.read_chapter(ROOT / "part1-resnet.md").cells if c.cell_type == "code"]
     (switch,) = [i for i, cell in enumerate(cells) if "switch" in cell.metadata.get("tags", [])]
