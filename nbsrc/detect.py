@@ -15,6 +15,7 @@ from nbsrc.encode import EncodedEvents
 from nbsrc.pretrain import MaskedModel, read_tensors, split_by_time, write_tensors
 
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
+MOST_SURPRISING = 3  # objects that make an event's score
 
 
 def rows_of(encoded: EncodedEvents, rows: np.ndarray) -> EncodedEvents:
@@ -52,16 +53,17 @@ def tail(past: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 class SurpriseDetector:
-    """How unlikely an event's fields are, each given the event's other objects, by the masked-feature model.
+    """How unlikely an event's fields are, each given other objects of the event, by the masked-feature model.
 
-    An object's surprise is the negative log-likelihood of its fields given all other objects. Objects differ in
-    how predictable they are (a destination always is less so than an operating system), so each surprise is
-    compared with those of the held-out baseline: s = -log of the share of events whose object surprised as much.
-    The score is the sum of s over the objects: Fisher's statistic (1925) for combining p-values, here to rank
-    events only, as the objects are not independent.
+    A field's surprise is its negative log-likelihood. Fields differ in how predictable they are (a destination
+    always is less so than an operating system), so each surprise is compared with those of the same field in the
+    held-out baseline: s = -log of the share of events in which it was as large.
+    The score is the sum of s over the three objects that surprise most, each by its most surprising field: a rank
+    truncated product of p-values (Dudbridge and Koeleman 2003), here to rank events only, as neither the fields nor
+    the objects are independent. A sum over all of them (Fisher's) would drown one strange field in hundreds.
 
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may exceed `threshold_`.
-    Learned: `reference_` (objects, held-out events), `expected_` (columns, nats), `threshold_`.
+    Learned: `reference_` (columns, held-out events), in nats, sorted; `threshold_`.
 
     Scores are computed on the device that the model is on. Methods raise ValueError if the events have other
     columns than the model, and NotFittedError before `fit`.
@@ -73,30 +75,31 @@ class SurpriseDetector:
 
     def fit(self, baseline: EncodedEvents) -> "SurpriseDetector":
         """Learn from the last part of the baseline, by time, how large surprises are in normal events."""
-        held_out = rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1])
-        nll = self._column_nll(held_out)
-        self.expected_ = nll.mean(0)
-        self.reference_ = np.sort(self._objects(nll).T, axis=1)
-        self.threshold_ = threshold(self._surprise(nll).sum(1), self.false_alarms)
+        nll = self._column_nll(rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1]))
+        # Events must not be compared with themselves: each half, by time, gets its scores from the other.
+        halves = np.array_split(nll, 2)
+        scores = [
+            self._judge(_tails(np.sort(other.T, axis=1), half))[0] for half, other in (halves, halves[::-1])
+        ]
+        self.threshold_ = threshold(np.concatenate(scores), self.false_alarms)
+        self.reference_ = np.sort(nll.T, axis=1)
         return self
+
+    def judge(self, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
+        """The scores (rows,) and the reasons: (rows, 3), the fields that they are the sum of, most surprising first.
+
+        A field is given by its place in `model.names`. A model of fewer than three objects has as few reasons.
+        """
+        self._check_fitted()
+        return self._judge(_tails(self.reference_, self._column_nll(encoded)))
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
-        return self._surprise(self._column_nll(encoded)).sum(1)
+        return self.judge(encoded)[0]
 
     def predict(self, encoded: EncodedEvents) -> np.ndarray:
         """1 where the score exceeds `threshold_`, else 0: (rows,)"""
         return (self.decision_function(encoded) > self.threshold_).astype(np.int64)
-
-    def explain(self, encoded: EncodedEvents) -> np.ndarray:
-        """How much less likely each field is than usual, in nats: (rows, columns), in the order of `model.names`.
-
-        A field's negative log-likelihood minus its mean in the held-out baseline. The fields with the largest
-        values made the event stand out: a field is compared with itself, so that of two that disagree (a user and a
-        host) the one that is at odds with all else comes first.
-        """
-        self._check_fitted()
-        return self._column_nll(encoded) - self.expected_
 
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""
@@ -104,7 +107,7 @@ class SurpriseDetector:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model.safetensors")
-        tensors = {"reference": torch.from_numpy(self.reference_), "expected": torch.from_numpy(self.expected_)}
+        tensors = {"reference": torch.from_numpy(self.reference_)}
         about = {"format": 1, "threshold": self.threshold_, "false_alarms": self.false_alarms}
         write_tensors(folder / "surprise.safetensors", tensors, about)
 
@@ -116,7 +119,7 @@ class SurpriseDetector:
         if about.get("format") != 1:
             raise ValueError(f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again")
         self = cls(MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"])
-        self.reference_, self.expected_ = tensors["reference"].numpy(), tensors["expected"].numpy()
+        self.reference_ = tensors["reference"].numpy()
         self.threshold_ = about["threshold"]
         return self
 
@@ -126,17 +129,22 @@ class SurpriseDetector:
             parts = [self.model.column_nll(*batch).cpu() for batch in self.model.batches(encoded)]
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.model.names)), np.float32)
 
-    def _objects(self, nll: np.ndarray) -> np.ndarray:
-        return np.stack([nll[:, columns].sum(1) for columns in self.model.groups], 1)
-
-    def _surprise(self, nll: np.ndarray) -> np.ndarray:
-        self._check_fitted()
-        objects = self._objects(nll)
-        return np.stack([tail(past, objects[:, i]) for i, past in enumerate(self.reference_)], 1)
+    def _judge(self, tails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        owner = self.model.object_of_column.cpu().numpy()
+        columns = [np.flatnonzero(owner == i) for i in range(len(self.model.objects))]
+        field = np.stack([own[tails[:, own].argmax(1)] for own in columns], 1)
+        surprise = np.take_along_axis(tails, field, 1)
+        first = np.argsort(-surprise, 1, kind="stable")[:, :MOST_SURPRISING]
+        return np.take_along_axis(surprise, first, 1).sum(1), np.take_along_axis(field, first, 1)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "reference_"):
             raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
+
+
+def _tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`tail` for each column: (columns, past events), sorted, and (rows, columns) -> (rows, columns)"""
+    return np.stack([tail(column, values[:, i]) for i, column in enumerate(past)], 1)
 
 
 class KNNDetector:

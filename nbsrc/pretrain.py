@@ -26,9 +26,10 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.encode import EncodedEvents
 from nbsrc.tabular import TabularResNet
-from nbsrc.training import _watched, default_device, one_cycle
+from nbsrc.training import default_device, one_cycle, watched
 
-MASKED_SHARE = 0.25  # of an event's objects, in training
+MASKED_SHARE = 0.35  # of an event's objects, in training
+PARTS = 8  # of an event's objects: as many passes hide each object once
 REPLACED_SHARE = 0.3  # of an event's objects, in training
 REPLACED_WEIGHT = 2.0  # of the replaced-object loss, beside the masked-field loss
 TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
@@ -38,37 +39,72 @@ UNSEEN = 1  # the encoder's index for a category that it has not seen
 
 
 def object_of(name: str) -> str:
-    """The object that a column belongs to: its name up to the last dot, and "" for a field of the event itself.
+    """The part of an event that a column belongs to: its name up to the first dot.
 
     >>> object_of("actor.user.name"), object_of("severity_id"), object_of("time.hour_sin")
-    ('actor.user', '', 'time')
-    >>> object_of("traffic.bytes.present")  # the encoder's, for whether traffic.bytes is there
-    'traffic'
+    ('actor', 'severity_id', 'time')
     """
-    return name.removesuffix(".present").rpartition(".")[0]
+    return name.partition(".")[0]
+
+
+class FieldsHead(nn.Module):
+    """Negative log-likelihood, in nats, of some of an event's fields, predicted from its embedding.
+
+    Outputs of the one linear layer: location and scale of a Laplace distribution for each quantity, whose likelihood
+    is robust: an error pulls equally hard however large it is; the logits of each category.
+    numeric, categorical: the columns of the two arrays that it predicts.
+
+    Shape: (rows, d_block) and both arrays -> (rows, len(numeric) + len(categorical))
+    """
+
+    numeric: Tensor
+    categorical: Tensor
+    column: Tensor
+    first: Tensor
+
+    def __init__(
+        self, d_block: int, numeric: Sequence[int], categorical: Sequence[int], cardinalities: Sequence[int]
+    ) -> None:
+        super().__init__()
+        sizes = torch.tensor([cardinalities[column] for column in categorical], dtype=torch.int64)
+        self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64), persistent=False)
+        self.register_buffer("categorical", torch.tensor(categorical, dtype=torch.int64), persistent=False)
+        self.register_buffer("column", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
+        self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
+        self.outputs = nn.Linear(d_block, 2 * len(numeric) + int(sizes.sum()))
+
+    def forward(self, embedding: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
+        n = len(self.numeric)
+        location, spread, logits = self.outputs(embedding).split([n, n, len(self.column)], 1)
+        scale = SMALLEST_SCALE + F.softplus(spread)
+        laplace = (numeric.index_select(1, self.numeric) - location).abs() / scale + torch.log(2 * scale)
+        # All columns' softmaxes at once: logits within +-30 need no shift before the exponential.
+        logits = logits.clamp(-30, 30)
+        normalizer = logits.new_zeros(len(logits), len(self.first)).index_add(1, self.column, logits.exp()).log()
+        true = categorical.index_select(1, self.categorical) + self.first
+        return torch.cat([laplace, normalizer - logits.gather(1, true)], 1)
 
 
 class MaskedModel(nn.Module):
-    """A TabularResNet with a head per object of the event, which predicts the object's fields from the others.
+    """A TabularResNet that predicts the hidden objects of an event from the others.
 
-    An object's fields (a user's name, uid and type; a host's address and name) are hidden together: each nearly
-    repeats the others, so a field that is predicted while its twin can be read is never a surprise.
+    An object (the actor with its user and session; a device; a field of the event itself) is hidden as a whole: its
+    fields nearly repeat each other, and a field that is predicted while its twin can be read is never a surprise.
     NOTE[DIFF] Masked-feature modelling elsewhere hides each column by itself.
     A hidden object's features are zero, and a vector learned for the object is added to the input projection.
 
     Columns are numbered with the numeric ones first, then the categorical ones, as in `names`.
-    Heads: a distribution over the categories of a categorical column; location and scale of a Laplace
-    distribution for a numeric one, whose likelihood is robust: an error pulls equally hard however large it is.
-    One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
+    The objects are dealt out to eight parts, in the order of their names, with a `FieldsHead` each. One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
     embedding shows whether an event's parts belong together, and not only what they are.
 
     Raises ValueError if there are not as many names as the network has columns.
     """
 
-    group_of_column: Tensor
-    group_of_feature: Tensor
-    known: Tensor
+    object_of_column: Tensor
+    object_of_feature: Tensor
+    order: Tensor
     first: Tensor
+    known: Tensor
 
     def __init__(
         self, model: TabularResNet, *, numeric_names: Sequence[str], categorical_names: Sequence[str]
@@ -83,26 +119,25 @@ class MaskedModel(nn.Module):
         self.numeric_names, self.categorical_names = tuple(numeric_names), tuple(categorical_names)
         self.names = self.numeric_names + self.categorical_names
         self.objects = sorted({object_of(name) for name in self.names})
-        owner = [self.objects.index(object_of(name)) for name in self.names]
-        self.groups = [[i for i, o in enumerate(owner) if o == group] for group in range(len(self.objects))]
+        owner = torch.tensor([self.objects.index(object_of(name)) for name in self.names])
         widths = [1] * model.n_numeric + (model.embeddings.widths if model.embeddings is not None else [])
-        group_of_column = torch.tensor(owner)
-        group_of_feature = group_of_column.repeat_interleave(torch.tensor(widths))
         sizes = torch.tensor(model.cardinalities, dtype=torch.int64)
-        self.register_buffer("group_of_column", group_of_column, persistent=False)
-        self.register_buffer("group_of_feature", group_of_feature, persistent=False)
+        self.parts = [[i for i, o in enumerate(owner.tolist()) if o % PARTS == part] for part in range(PARTS)]
+        self.parts = [part for part in self.parts if part]
+        order = torch.tensor([column for part in self.parts for column in part])
+        self.register_buffer("object_of_column", owner, persistent=False)
+        self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
+        self.register_buffer("order", order, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("known", torch.ones(int(sizes.sum()), dtype=torch.bool))
         self.mask_vectors = nn.Parameter(torch.randn(len(self.objects), model.d_block) / math.sqrt(model.d_block))
         self.normalization = nn.BatchNorm1d(model.d_block)
+        n = model.n_numeric
         self.heads = nn.ModuleList(
-            nn.Linear(model.d_block, sum(self._outputs(column) for column in group)) for group in self.groups
+            FieldsHead(model.d_block, [i for i in part if i < n], [i - n for i in part if i >= n], model.cardinalities)
+            for part in self.parts
         )
         self.replaced_head = nn.Linear(model.d_block, len(self.objects))
-
-    def _outputs(self, column: int) -> int:
-        n = self.model.n_numeric
-        return 2 if column < n else self.model.cardinalities[column - n]
 
     def common(self, categorical: Tensor) -> Tensor:
         """The categories with those that were too rare to learn replaced by the index for unseen ones."""
@@ -121,14 +156,13 @@ class MaskedModel(nn.Module):
         fields, is left out of the mean.
         """
         categorical = self.common(categorical)
-        x = self.model.features(numeric, categorical) * ~masked[:, self.group_of_feature]
-        hidden = self._hidden(self.model.input_projection(x) + masked.to(x.dtype) @ self.mask_vectors)
-        total = hidden.new_zeros(len(hidden))
-        for group in range(len(self.groups)):
-            rows = masked[:, group].nonzero().squeeze(1)
-            nll = self._group_nll(group, hidden[rows], numeric[rows], categorical[rows]).sum(1)
-            total = total.index_add(0, rows, nll)
-        fields = masked[:, self.group_of_column].sum(1).to(total.dtype)
+        visible = ~masked.index_select(1, self.object_of_feature)
+        x = self.model.input_projection(self.model.features(numeric, categorical) * visible)
+        embedding = self._blocks(x + masked.to(x.dtype) @ self.mask_vectors)
+        nll = torch.cat([head(embedding, numeric, categorical) for head in self.heads], 1)
+        of_hidden = masked.index_select(1, self.object_of_column[self.order])
+        total = (nll * of_hidden).sum(1)
+        fields = of_hidden.sum(1)
         mean = total.detach() / fields.clamp(min=1)
         kept = mean.argsort()[: len(mean) - int(len(mean) * trimmed)]
         return total[kept].sum() / fields[kept].sum().clamp(min=1)
@@ -141,47 +175,38 @@ class MaskedModel(nn.Module):
         categorical = self.common(categorical)
         others = torch.rand(replaced.shape, device=replaced.device).argsort(0)  # a shuffle for each object
         own = torch.arange(len(replaced), device=replaced.device)[:, None]
-        source = torch.where(replaced, others, own)[:, self.group_of_column]
+        source = torch.where(replaced, others, own)[:, self.object_of_column]
         n = self.model.n_numeric
         mixed, mixed_categories = numeric.gather(0, source[:, :n]), categorical.gather(0, source[:, n:])
         changed = torch.cat([mixed != numeric, mixed_categories != categorical], 1).to(mixed.dtype)
-        target = changed.new_zeros(replaced.shape).index_add(1, self.group_of_column, changed).clamp(max=1)
+        target = changed.new_zeros(replaced.shape).index_add(1, self.object_of_column, changed).clamp(max=1)
         embedding = self.model.embed(mixed, mixed_categories)
         logits = self.replaced_head(F.relu(self.normalization(embedding)))
         return F.binary_cross_entropy_with_logits(logits, target)
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Negative log-likelihood, in nats, of each field given all other objects: -> (rows, columns)"""
-        categorical = self.common(categorical)
-        x = self.model.features(numeric, categorical)
-        projected = self.model.input_projection(x)
-        weight = self.model.input_projection.weight
-        nll = x.new_empty(len(x), len(self.names))
-        for group, columns in enumerate(self.groups):
-            own = (self.group_of_feature == group).nonzero().squeeze(1)
-            # The projection is linear: taking an object's part out is cheaper than projecting the others again.
-            hidden = self._hidden(projected - x[:, own] @ weight[:, own].T + self.mask_vectors[group])
-            nll[:, columns] = self._group_nll(group, hidden, numeric, categorical)
-        return nll
+        """Negative log-likelihood, in nats, of each field given other objects: -> (rows, columns)
 
-    def _hidden(self, x: Tensor) -> Tensor:
+        In eight passes, each of which hides the objects of one part and predicts them from all others.
+        """
+        categorical = self.common(categorical)
+        features = self.model.features(numeric, categorical)
+        projected = self.model.input_projection(features)
+        weight = self.model.input_projection.weight
+        parts = []
+        for columns, head in zip(self.parts, self.heads, strict=True):
+            hidden = self.object_of_column[columns].unique()
+            own = torch.isin(self.object_of_feature, hidden).nonzero().squeeze(1)
+            # The projection is linear: taking a part out is cheaper than projecting the others again.
+            taken_out = features.index_select(1, own) @ weight.index_select(1, own).T
+            embedding = self._blocks(projected - taken_out + self.mask_vectors[hidden].sum(0))
+            parts.append(head(embedding, numeric, categorical))
+        return torch.cat(parts, 1)[:, self.order.argsort()]
+
+    def _blocks(self, x: Tensor) -> Tensor:
         for block in self.model.blocks:
             x = block(x)
         return F.relu(self.normalization(x))
-
-    def _group_nll(self, group: int, hidden: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """(rows, d_block), and the rows' true values -> (rows, columns of the group)"""
-        n = self.model.n_numeric
-        columns = self.groups[group]
-        parts = self.heads[group](hidden).split([self._outputs(column) for column in columns], 1)
-        nll = []
-        for column, predicted in zip(columns, parts, strict=True):
-            if column < n:
-                scale = SMALLEST_SCALE + F.softplus(predicted[:, 1])
-                nll.append((numeric[:, column] - predicted[:, 0]).abs() / scale + torch.log(2 * scale))
-            else:
-                nll.append(F.cross_entropy(predicted, categorical[:, column - n], reduction="none"))
-        return torch.stack(nll, 1)
 
     def batches(self, encoded: EncodedEvents, batch_size: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
         """The events, batch by batch, on the model's device. Raises ValueError if they have other columns."""
@@ -262,7 +287,7 @@ def pretrain(
     exists; the result is that of a run that was never interrupted.
 
     Returns one row per epoch: `epoch` (from 1), `lr`, `train_loss` (both losses, with dropout) and
-    `validation_loss` (nats per field, one object hidden at a time, without dropout).
+    `validation_loss` (nats per field, by `column_nll`, without dropout).
     Equal arguments and initial weights give equal results on one machine's CPU.
 
     Raises ValueError if there are too few events, a numeric value is not finite, the columns are not the model's,
@@ -303,7 +328,7 @@ def pretrain(
         history, best = _resume(Path(checkpoint), model, optimizer, run)
 
     with tqdm(
-        total=epochs * steps, initial=len(history) * steps, unit="step", disable=not (progress and _watched())
+        total=epochs * steps, initial=len(history) * steps, unit="step", disable=not (progress and watched())
     ) as bar:
         for epoch in range(len(history), epochs):
             if _exhausted(history, patience):
@@ -316,7 +341,7 @@ def pretrain(
                 torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
                 order = past_rows[torch.randperm(len(past), device=device)]
                 for step, rows in enumerate(order.tensor_split(steps), start=epoch * steps):
-                    chance = torch.rand(2, len(rows), len(model.groups), device=device)
+                    chance = torch.rand(2, len(rows), len(model.objects), device=device)
                     for group in optimizer.param_groups:
                         group["lr"] = lr * one_cycle(step / (epochs * steps))
                     optimizer.zero_grad()

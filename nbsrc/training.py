@@ -133,7 +133,7 @@ def train_epochs(
     generator = torch.Generator(device)
 
     with tqdm(
-        total=epochs * steps, initial=start_epoch * steps, unit="step", disable=not (progress and _watched())
+        total=epochs * steps, initial=start_epoch * steps, unit="step", disable=not (progress and watched())
     ) as bar:
         for epoch in range(start_epoch, epochs):
             bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
@@ -225,7 +225,7 @@ def _check(inputs: Tensor, targets: Tensor) -> None:
         raise ValueError("there is no data: inputs and targets are empty")
 
 
-def _watched() -> bool:
+def watched() -> bool:
     """Whether somebody may be looking at a progress bar: a terminal, or a notebook that can ask for input.
 
     The build of the book runs its kernels without input, which is how a page stays free of bars.

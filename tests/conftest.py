@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nbsrc.encode import EncodedEvents
+
+torch.set_num_threads(1)  # small networks gain nothing from more, and lose much beside other processes
 
 pytest_plugins = ["browser"]
 

@@ -118,17 +118,20 @@ def test_a_score_depends_on_its_event_alone(detector, past, new, models):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("field", ["actor.user.name", "src_endpoint.hostname", "src_endpoint.ip", "api.operation"])
 def test_reasons_name_the_field_that_was_tampered_with(field, seed, past, new, models):
-    """In normal events with one field exchanged, that field is among the three reasons, and mostly the first."""
+    """In normal events with one field exchanged, that field is among the three reasons.
+
+    It need not be the first: of two objects that disagree, a user and a host, each is surprising given the other.
+    """
     events, unusual = new[seed]
     normal = rows_of(events, np.flatnonzero(~unusual)[:300])
     column = normal.categorical_names.index(field)
     categorical = normal.categorical.copy()
     size = normal.cardinalities[column] - 2
     categorical[:, column] = (categorical[:, column] - 2 + size // 2) % size + 2
-    reasons = SurpriseDetector(models[seed]).fit(past[seed]).explain(replace(normal, categorical=categorical))
-    order = np.argsort(-reasons, 1) == models[seed].names.index(field)
-    assert order[:, :3].any(1).mean() > 0.95
-    assert order[:, 0].mean() > 0.7
+    _, reasons = SurpriseDetector(models[seed]).fit(past[seed]).judge(replace(normal, categorical=categorical))
+    named = reasons == models[seed].names.index(field)
+    assert named.shape == (300, 3)
+    assert named.any(1).mean() > 0.95
 
 
 def test_a_saved_detector_scores_as_before(past, new, models, tmp_path):
@@ -136,7 +139,8 @@ def test_a_saved_detector_scores_as_before(past, new, models, tmp_path):
     detector = SurpriseDetector(models[0], false_alarms=0.01).fit(past[0])
     detector.save(tmp_path / "detector")
     again = SurpriseDetector.load(tmp_path / "detector")
-    assert np.array_equal(again.explain(events), detector.explain(events))
+    for theirs, ours in zip(again.judge(events), detector.judge(events), strict=True):
+        assert np.array_equal(theirs, ours)
     assert (again.threshold_, again.false_alarms) == (detector.threshold_, 0.01)
     (tmp_path / "detector" / "surprise.safetensors").write_bytes(b"damaged")
     with pytest.raises(ValueError, match=r"surprise\.safetensors cannot be read"):
