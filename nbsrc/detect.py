@@ -98,6 +98,16 @@ class SurpriseDetector:
         self._check_fitted()
         return self._column_nll(encoded) - self.expected_
 
+    def judge(self, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
+        """What `decision_function` and `explain` give, in one pass: (rows,), (rows, columns of `names`)"""
+        nll = self._column_nll(encoded)
+        return self._surprise(nll).sum(1), nll - self.expected_
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that `explain` and `judge` explain by, named as the encoder's."""
+        return self.model.names
+
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""
         self._check_fitted()
