@@ -34,7 +34,8 @@ __all__ = ["Report", "Scorer", "read_baseline", "score_files"]
 
 NETWORK = {"d_block": 64, "n_blocks": 2}  # TabularResNet's arguments
 EPOCHS = 10
-BATCH_SIZE = 512  # in training
+BATCH_SIZE = 512  # in training, at most
+FEWEST_STEPS = 50  # in an epoch: a small baseline is learned from in smaller batches
 FALSE_ALARMS = 0.001  # the share of normal events that may be flagged
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
 EVENTS_AT_ONCE = 20_000  # that are read and scored together
@@ -100,7 +101,8 @@ class Scorer:
             model = MaskedModel(
                 network, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names
             )
-        pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=BATCH_SIZE, progress=progress)
+        batch_size = max(16, min(BATCH_SIZE, rows.height // FEWEST_STEPS))
+        pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=batch_size, progress=progress)
         return cls(encoder, SurpriseDetector(model, false_alarms=false_alarms).fit(encoded))
 
     def save(self, folder: Folder) -> None:
@@ -367,7 +369,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--model {args.model} is a file: name a folder")
     elif not args.baseline:
         raise ValueError(f"--baseline is needed: there is no model{f' {args.model}' if args.model else ''} yet")
-    if not 0 < (args.false_alarms or FALSE_ALARMS) < 1 or args.epochs < 1 or args.seed < 0:
+    if (args.false_alarms is not None and not 0 < args.false_alarms < 1) or args.epochs < 1 or args.seed < 0:
         raise ValueError("--false-alarms must be between 0 and 1, --epochs at least 1 and --seed at least 0")
 
 
