@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import torchvision
 
 from nbsrc import resnet
-from tests import bench_ocsf, bench_tabular
+from tests import bench_ocsf, bench_score, bench_tabular
 
 ROOT = Path(__file__).parents[1]
 
@@ -124,6 +124,7 @@ def main() -> None:
     training_steps()
     bench_tabular.main()
     bench_ocsf.main()
+    bench_score.main()
     builds()
 
 

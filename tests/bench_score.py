@@ -1,0 +1,55 @@
+"""How fast the command scores, and in how much memory: `python -m tests.bench_score [EVENTS ...]`.
+
+The model learns from 10,000 events, and scores files of 100,000 (or as many as are asked for, such as 1000000) in a
+process of its own; reading, encoding and writing are in the time.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nbsrc import simulate
+from nbsrc.score import Scorer, read_baseline, score_files
+
+LEARNED = 10_000
+
+
+def score(model: Path, events: Path) -> None:
+    """Print what scoring takes: events a second, and the peak memory of this process."""
+    scorer = Scorer.load(model)
+    with tempfile.TemporaryDirectory() as scratch:
+        start = time.perf_counter()
+        report = score_files(scorer, [events], Path(scratch) / "scores.parquet")
+        seconds = time.perf_counter() - start
+    status = Path("/proc/self/status").read_text()  # Linux; getrusage would also cover the process that forked
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(f"scoring {report.scored:>9,} events: {report.scored / seconds:>7,.0f} events/s, peak {peak:,.0f} MiB", flush=True)
+
+
+def simulated(folder: Path, n: int) -> Path:
+    """A file of `n` events; more than 100,000 are the same 100,000 again and again."""
+    simulate.main(["--events", str(min(n, 100_000)), "--out", str(folder)])
+    path = folder / "events.jsonl"
+    path.write_bytes(path.read_bytes() * max(1, n // 100_000))
+    return path
+
+
+def main(sizes: tuple[int, ...] = (100_000,)) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        start = time.perf_counter()
+        Scorer.train(read_baseline([simulated(folder / "past", LEARNED)])[0], epochs=1).save(folder / "model")
+        print(f"learning from {LEARNED:,} events, one epoch: {time.perf_counter() - start:.0f} s", flush=True)
+        for n in sizes:
+            events = simulated(folder / str(n), n)
+            command = [sys.executable, "-m", "tests.bench_score", "--score", str(folder / "model"), str(events)]
+            subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--score"]:
+        score(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        main(tuple(map(int, sys.argv[1:])) or (100_000,))

@@ -1,0 +1,477 @@
+"""The scoring command: what it takes and writes, what a score depends on, and what is refused without a trace."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nbsrc import score
+from nbsrc.ocsf import read_events
+from nbsrc.score import Scorer, main, read_baseline, score_files
+
+COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons"]
+START = 1_772_409_600_000  # 2026-03-02, epoch milliseconds
+USERS = 12
+
+
+def make_events(n: int, *, seed: int) -> list[dict[str, Any]]:
+    """Logons in which a user has one host, seldom the next one, and a role with its services and amount of bytes."""
+    rng = np.random.default_rng(seed)
+    events = []
+    for i in range(n):
+        user = int(rng.integers(USERS))
+        host = user if rng.random() < 0.9 else (user + 1) % USERS
+        role = ("admin", "clerk", "guest")[user % 3]
+        events.append({
+            "class_uid": 3002,
+            "activity_id": int(rng.integers(1, 3)),
+            "severity_id": 1,
+            "time": START + i * 60_000 + int(rng.integers(60_000)),
+            "metadata": {"uid": f"e{seed}-{i}", "version": "1.3.0", "product": {"name": "directory"}},
+            "actor": {"user": {"name": f"user{user}", "uid": f"u-{user}"}, "role": role},
+            "src_endpoint": {"hostname": f"host{host}", "ip": f"10.0.0.{host}"},
+            "service": {"name": f"{role}-{rng.integers(2)}", "labels": [role]},
+            "traffic": {"bytes": int(1000 * (1 + user % 3) + rng.integers(200))},
+        })
+    return events
+
+
+def make_requests(n: int, *, seed: int) -> pl.DataFrame:
+    """A web server's log, flat and with its own names: a page has its size, a client its agent."""
+    rng = np.random.default_rng(seed)
+    client, page = rng.integers(10, size=n), rng.integers(8, size=n)
+    moments = START + np.sort(rng.integers(86_400_000, size=n))
+    return pl.DataFrame({
+        "ts": pl.Series(moments).cast(pl.Datetime("ms")),
+        "ip": [f"192.0.2.{c}" for c in client],
+        "agent": [f"Browser/{c % 4}" for c in client],
+        "path": [f"/page/{p}" for p in page],
+        "status": np.where(page == 7, 404, 200),
+        "bytes": page * 5000 + rng.integers(300, size=n),
+    })  # fmt: skip
+
+
+def write_lines(path: Path, events: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """past.jsonl and new.jsonl, the latter with 300 events of which numbers 20 and 30 were tampered with."""
+    folder = tmp_path_factory.mktemp("files")
+    write_lines(folder / "past.jsonl", make_events(1200, seed=1))
+    new = make_events(300, seed=2)
+    new[20]["src_endpoint"] = {"hostname": "laptop", "ip": "198.51.100.7"}
+    new[30]["traffic"]["bytes"] = 900_000
+    write_lines(folder / "new.jsonl", new)
+    return folder
+
+
+def arguments(files: Path, out: Path, *more: str) -> list[str]:
+    return ["--baseline", str(files / "past.jsonl"), "--events", str(files / "new.jsonl"), "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def trained(files, tmp_path_factory) -> tuple[Path, Path]:
+    """The scores and the model folder of one run of the command on past.jsonl and new.jsonl."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(arguments(files, folder / "scores.parquet", "--model", str(folder / "model"), "--epochs", "10")) == 0
+    return folder / "scores.parquet", folder / "model"
+
+
+@pytest.fixture(scope="module")
+def scorer(trained) -> Scorer:
+    return Scorer.load(trained[1])
+
+
+def fields(scores: pl.DataFrame, row: int) -> list[str]:
+    return [reason["field"] for reason in scores["reasons"][row].to_list()]
+
+
+# ---- What it takes and writes
+
+
+def test_scores_are_in_order_and_name_the_field_that_was_tampered_with(files, trained):
+    scores, events = pl.read_parquet(trained[0]), read_events(files / "new.jsonl")[0]
+    assert scores.columns == COLUMNS
+    assert scores["row"].to_list() == list(range(300))
+    assert scores["uid"].to_list() == events["metadata"].struct.field("uid").to_list()
+    assert scores["time"].dt.epoch("ms").to_list() == events["time"].to_list()
+    assert scores.schema["time"] == pl.Datetime("ms", "UTC")
+    assert set(scores["score"].top_k(2)) == set(scores["score"].gather([20, 30]))
+    assert scores["flagged"][20] and scores["flagged"][30]
+    assert scores["reasons"][20][0] == {"field": "src_endpoint.ip", "value": "198.51.100.7"}
+    assert scores["reasons"][30][0] == {"field": "traffic.bytes", "value": "900000"}
+    assert all(len(set(fields(scores, row))) == 3 for row in range(300))
+
+
+@pytest.mark.parametrize("form", ["gzip", "array", "parquet", "folder"])
+def test_every_form_of_the_same_events_gives_the_same_scores(form, files, trained, tmp_path):
+    lines = (files / "new.jsonl").read_bytes()
+    events = [json.loads(line) for line in lines.splitlines()]
+    given = tmp_path / "events"
+    if form == "gzip":
+        given.write_bytes(gzip.compress(lines))
+    elif form == "array":
+        given.write_text(json.dumps(events))
+    elif form == "parquet":
+        pl.DataFrame(events).write_parquet(given)
+    else:
+        given.mkdir()
+        write_lines(given / "a.jsonl", events[:100])
+        pl.DataFrame(events[100:]).write_parquet(given / "b.parquet")
+    out = tmp_path / "scores.parquet"
+    assert main(["--model", str(trained[1]), "--events", str(given), "--out", str(out)]) == 0
+    assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]))
+
+
+def assert_same_scores(a: pl.DataFrame, b: pl.DataFrame) -> None:
+    """Equal but for what the last digits of floats make of sums in another order."""
+    assert a.drop("score", "reasons").equals(b.drop("score", "reasons"))
+    np.testing.assert_allclose(a["score"], b["score"], rtol=1e-4, atol=1e-3)
+    assert (a["reasons"] == b["reasons"]).mean() > 0.97
+
+
+def test_a_flat_file_of_another_kind_needs_no_configuration(tmp_path, capsys):
+    new = make_requests(200, seed=4)
+    new[17, "agent"] = "scanner/1.0"
+    new[18, "bytes"] = 4_000_000
+    make_requests(1000, seed=3).write_parquet(tmp_path / "past.parquet")
+    new.write_parquet(tmp_path / "new.parquet")
+    argv = ["--baseline", str(tmp_path / "past.parquet"), "--events", str(tmp_path / "new.parquet")]
+    assert main([*argv, "--out", str(tmp_path / "scores.parquet"), "--epochs", "10"]) == 0
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert scores["uid"].null_count() == 200
+    assert scores["time"].equals(new["ts"].dt.replace_time_zone("UTC").alias("time"))
+    assert set(scores["score"].top_k(2)) == set(scores["score"].gather([17, 18]))
+    assert scores["reasons"][17][0] == {"field": "agent", "value": "scanner/1.0"}
+    assert scores["reasons"][18][0] == {"field": "bytes", "value": "4000000"}
+    printed = capsys.readouterr().out
+    assert "bytes=4000000" in printed and "200 scored" in printed
+
+
+def test_rejected_lines_are_counted_and_shown_and_shift_nothing(files, trained, tmp_path, capsys):
+    lines = (files / "new.jsonl").read_text().splitlines()[:40]
+    lines[5:5] = ["{broken", "[1, 2]"]
+    lines[30:30] = ['{"a": 1, "a": 2}', *["not JSON"] * 5]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(lines))
+    out = tmp_path / "scores.parquet"
+    assert main(["--model", str(trained[1]), "--events", str(tmp_path / "mixed.jsonl"), "--out", str(out)]) == 0
+    assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]).head(40))
+    printed = capsys.readouterr().out
+    assert "48 read, 8 rejected, 40 scored" in printed
+    assert "mixed.jsonl, row 6: not JSON" in printed and "row 31: key given twice: 'a'" in printed
+    assert printed.count("  rejected: ") == 5 and "and 3 more" in printed
+
+
+def test_an_event_without_uid_or_time_has_null_there(scorer):
+    event = make_events(1, seed=5)[0]
+    del event["metadata"]["uid"], event["time"]
+    scores = scorer.score(pl.DataFrame([event]))
+    assert scores.select("uid", "time").row(0) == (None, None)
+
+
+def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_terminal(files, scorer, tmp_path):
+    events = [json.loads(line) for line in (files / "new.jsonl").read_text().splitlines()]
+    events[250]["src_endpoint"]["ip"] = "\x1b[2Jhost\n7" + "x" * 100
+    given = write_lines(tmp_path / "new.jsonl", events)
+    report = score_files(scorer, [given], tmp_path / "scores.parquet", events_at_once=17)
+    best = pl.read_parquet(tmp_path / "scores.parquet").sort("score", descending=True).head(10)
+    assert report.most_anomalous.equals(best)
+    assert best["row"].is_in([20, 30, 250]).sum() == 3
+    table = score._table(report.most_anomalous).splitlines()
+    assert len(table) == 11 and all(line.isprintable() for line in table)
+    assert any("host\N{REPLACEMENT CHARACTER}7x" in line and "..." in line for line in table)
+
+
+def test_columns_that_the_model_does_not_know_are_told_once(files, trained, tmp_path, capsys):
+    events = [json.loads(line) | {"novel": i % 3} for i, line in enumerate((files / "new.jsonl").open())]
+    given, out = write_lines(tmp_path / "new.jsonl", events), tmp_path / "scores.parquet"
+    assert main(["--model", str(trained[1]), "--events", str(given), "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "ignores: 1 (novel)" in told.out and told.err == ""
+
+
+def test_an_excluded_field_is_never_a_reason(files, tmp_path):
+    out, options = tmp_path / "scores.parquet", ["--epochs", "2", "--exclude", "src_endpoint", "traffic.bytes"]
+    assert main(arguments(files, out, *options)) == 0
+    named = pl.read_parquet(out)["reasons"].explode().struct.field("field").unique().to_list()
+    assert "actor.user.name" in named or "actor.role" in named
+    assert not [name for name in named if name.startswith("src_endpoint") or name == "traffic.bytes"]
+
+
+def test_values_of_every_type_are_told_as_text(scorer):
+    rows = pl.DataFrame({
+        "text": ["a", None],
+        "whole": [7, 8],
+        "bytes": [b"\xff\x00", b""],
+        "moment": pl.Series([0, 2**62]).cast(pl.Datetime("ms")),  # the second is beyond the calendar
+        "span": pl.Series([1500, 2]).cast(pl.Duration("ms")),
+    })  # fmt: skip
+    chosen = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
+    reasons = score._reasons(rows, np.array(rows.columns), chosen)
+    assert [r["field"] for r in reasons[1]] == ["span", "moment", "bytes", "whole", "text"]
+    assert [r["value"] for r in reasons[1]] == ["2", str(2**62), "", "8", None]
+    first = {r["field"]: r["value"] for r in reasons[0]}
+    assert (first["text"], first["whole"], first["bytes"], first["span"]) == ("a", "7", "ff00", "1500")
+
+
+def test_columns_that_one_field_became_count_for_that_field(scorer):
+    """Of the four angles of a time, and of whether a quantity is there, the field's own name is told."""
+    rng = np.random.default_rng(0)
+    hour = rng.integers(24, size=400)
+    sessions = START - 86_400_000 * 400 + hour * 3_600_000
+    events = pl.DataFrame({
+        "time": START + np.arange(400) * 60_000,
+        "session_time": sessions,
+        "amount.bytes": [None if h % 3 == 0 else float(h) + 0.5 for h in hour],
+        "shift": [f"s{h // 6}" for h in hour],
+    })  # fmt: skip
+    small = Scorer.train(events, epochs=1, progress=False)
+    assert {"session_time.hour_sin", "amount.bytes.present"} <= set(small.detector.model.names)
+    scores = small.score(events)
+    for row in range(400):
+        named = fields(scores, row)
+        assert set(named) <= set(events.columns) and len(set(named)) == 3
+
+
+# ---- What a score depends on
+
+
+def test_equal_seeds_write_equal_scores_and_other_seeds_others(files, tmp_path):
+    runs = []
+    for i, seed in enumerate((0, 0, 1)):
+        assert main(arguments(files, tmp_path / f"{i}.parquet", "--epochs", "1", "--seed", str(seed))) == 0
+        runs.append(pl.read_parquet(tmp_path / f"{i}.parquet"))
+    assert runs[0].equals(runs[1])
+    assert not runs[0]["score"].equals(runs[2]["score"])
+
+
+def test_a_saved_model_scores_as_the_one_that_was_just_trained(files, trained, tmp_path, capsys):
+    out = tmp_path / "scores.parquet"
+    assert main(arguments(files, out, "--model", str(trained[1]))) == 0
+    assert "nothing is learned" in capsys.readouterr().out
+    assert pl.read_parquet(out).equals(pl.read_parquet(trained[0]))
+    content = {str(path.relative_to(trained[1])) for path in trained[1].rglob("*") if path.is_file()}
+    assert {"encoder/encoder.json", "model.safetensors"} <= content
+    assert all(name.endswith((".json", ".safetensors")) for name in content)
+    assert sorted(os.listdir(trained[1].parent)) == ["model", "scores.parquet"]
+
+
+def test_a_score_does_not_depend_on_the_other_events_nor_on_the_batch(files, scorer, trained, tmp_path):
+    whole = pl.read_parquet(trained[0])
+    events = [json.loads(line) for line in (files / "new.jsonl").open()]
+    half = scorer.score(pl.DataFrame(events[150:]))
+    assert_same_scores(half, whole[150:].with_columns(pl.col("row") - 150))
+    for size in (7, 300):
+        score_files(scorer, [files / "new.jsonl"], tmp_path / "scores.parquet", events_at_once=size)
+        assert_same_scores(pl.read_parquet(tmp_path / "scores.parquet"), whole)
+
+
+def test_a_large_baseline_is_thinned_evenly_and_keeps_its_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(score, "LARGEST", 100)
+    monkeypatch.setattr(score, "EVENTS_AT_ONCE", 32)
+    paths = [write_lines(tmp_path / f"{i}.jsonl", [{"n": 205 * i + n} for n in range(205)]) for i in range(2)]
+    events, report = read_baseline(paths)
+    assert events["n"].to_list() == list(range(0, 410, 8))
+    assert report.read == 410
+    monkeypatch.setattr(score, "LARGEST", 410)
+    assert read_baseline(paths)[0]["n"].to_list() == list(range(410))
+
+
+# ---- What is refused
+
+
+def refused(argv: list[str], folder: Path, capsys) -> str:
+    """The one line that is told; nothing may have changed in `folder`."""
+    before = snapshot(folder)
+    try:
+        code = main(argv)
+    except SystemExit as stopped:
+        code = stopped.code
+    told = capsys.readouterr().err
+    assert code == 2 and told.startswith("nbsrc.score: ") and told.count("\n") == 1, told
+    assert snapshot(folder) == before
+    return told
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
+    """Names for the arguments of the tests below."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "note.txt").write_text("not events\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    (tmp_path / "empty.jsonl").touch()
+    write_lines(tmp_path / "few.jsonl", make_events(60, seed=6))
+    write_lines(tmp_path / "constant.jsonl", [{"a": 1, "b": "x"}] * 200)
+    write_lines(tmp_path / "keyless.jsonl", [{}] * 200)
+    write_lines(tmp_path / "strangers.jsonl", [{"colour": "red"}, {"colour": "blue"}] * 20)
+    (tmp_path / "folder" / "inside.jsonl").write_text((files / "new.jsonl").read_text())
+    names = {path.name.split(".")[0]: str(path) for path in tmp_path.iterdir()}
+    return names | {"past": str(files / "past.jsonl"), "new": str(files / "new.jsonl"), "at": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ("--events {new} --out {at}/o", "--baseline is needed"),
+        ("--events {new} --out {at}/o --model {at}/none", "no model {at}/none yet"),
+        ("--baseline {past} --out {at}/o", "--events"),
+        ("--baseline {past} --events {new}", "--out"),
+        ("--baseline {at}/none --events {new} --out {at}/o", "no such file or folder: {at}/none"),
+        ("--baseline {past} --events {new} {at}/none --out {at}/o", "no such file or folder: {at}/none"),
+        ("--baseline {past} --events {new} --out {folder}", "is a folder"),
+        ("--baseline {past} --events {new} --out {at}/none/o", "folder that does not exist"),
+        ("--baseline {past} --events {new} --out {at}/o --model {at}/none/m", "folder that does not exist"),
+        ("--baseline {past} --events {new} --out {at}/o --model {note}", "is a file"),
+        ("--baseline {past} --events {few} --out {few}", "among the events to read"),
+        ("--baseline {few} --events {new} --out {at}/folder/../few.jsonl", "among the events to read"),
+        ("--baseline {past} --events {folder} --out {folder}/o", "among the events to read"),
+        ("--baseline {past} --events {folder} --out {at}/o --model {folder}/m", "among the events to read"),
+        ("--baseline {past} --events {new} --out {folder}/o --model {folder}", "in the model's folder"),
+        ("--baseline {past} --events {new} --out {at}/o --epochs 0", "--epochs at least 1"),
+        ("--baseline {past} --events {new} --out {at}/o --seed -1", "--seed at least 0"),
+        ("--baseline {past} --events {new} --out {at}/o --false-alarms 1.5", "between 0 and 1"),
+        ("--baseline {past} --events {new} --out {at}/o --false-alarms 0", "between 0 and 1"),
+        ("--baseline {past} --events {new} --out {at}/o --epochs many", "--epochs"),
+        ("--baseline {few} --events {new} --out {at}/o", "too few events to learn from: 60"),
+        ("--baseline {note} --events {new} --out {at}/o", "no event can be read from {note}: {note}, row 1: not JSON"),
+        ("--baseline {broken} --events {new} --out {at}/o", "not a readable Parquet file"),
+        ("--baseline {empty} --events {new} --out {at}/o", "no event can be read from {empty}"),
+        ("--baseline {constant} --events {new} --out {at}/o", "no column is worth learning"),
+        ("--baseline {keyless} --events {new} --out {at}/o", "no column is worth learning"),
+        ("--model {model} --events {note} --out {at}/o", "no event can be read from {note}"),
+        ("--model {model} --events {strangers} --out {at}/o", "share no column with the model: theirs are colour"),
+        ("--model {model} --events {keyless} --out {at}/o", "share no column with the model: theirs are none"),
+        ("--model {model} --events {new} --out {at}/o --false-alarms 0.2", "has --false-alarms 0.001, not 0.2"),
+        ("--model {model} --events {new} --out {at}/o --exclude time", "has --exclude [], not ['time']"),
+        ("--model {folder} --events {new} --out {at}/o", "no saved encoder"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named_in_one_line_and_nothing_is_written(argv, named, files, trained, tmp_path, capsys):
+    names = paths_of(files, tmp_path) | {"model": str(trained[1])}
+    told = refused([part.format(**names) for part in argv.split()], tmp_path, capsys)
+    assert named.format(**names) in told
+
+
+def test_a_file_under_a_second_name_is_not_overwritten(files, trained, tmp_path, capsys):
+    given = write_lines(tmp_path / "new.jsonl", make_events(30, seed=7))
+    os.link(given, tmp_path / "scores.parquet")
+    argv = ["--model", str(trained[1]), "--events", str(given), "--out", str(tmp_path / "scores.parquet")]
+    assert "among the events to read" in refused(argv, tmp_path, capsys)
+
+
+def copy_of(model: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "model"
+    for path in model.rglob("*"):
+        if path.is_file():
+            (copy / path.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path.relative_to(model)).write_bytes(path.read_bytes())
+    return copy
+
+
+def of_other_columns(model: Path) -> None:
+    """Another encoder than the network's."""
+    events = pl.DataFrame({"a": ["x", "y"] * 50, "b": ["u", "u", "v", "v"] * 25})
+    score.EventEncoder().fit(events).save(model / "encoder")
+
+
+def newer_encoder(model: Path) -> None:
+    content = json.loads((model / "encoder" / "encoder.json").read_text())
+    (model / "encoder" / "encoder.json").write_text(json.dumps(content | {"format": 99}))
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "other columns": of_other_columns,
+    "newer": newer_encoder,
+    "no network": lambda model: (model / "model.safetensors").unlink(),
+    "cut": lambda model: (model / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-50]),
+    "garbage": lambda model: (model / "surprise.safetensors").write_bytes(b"\xff" * 500),
+    "other tensors": lambda model: (model / "model.safetensors").write_bytes((model / "surprise.safetensors").read_bytes()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_model_that_is_damaged_newer_or_of_other_columns_is_named(damage, files, trained, tmp_path, capsys):
+    model = copy_of(trained[1], tmp_path)
+    DAMAGES[damage](model)
+    told = refused(arguments(files, tmp_path / "o", "--model", str(model)), tmp_path, capsys)
+    assert f"the model in {model} cannot be loaded: " in told
+
+
+@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 2)])
+@pytest.mark.parametrize("moment", ["saving the model", "scoring the second batch", "joining the parts"])
+def test_what_stops_midway_leaves_the_old_file_and_no_parts(
+    moment, failure, code, files, trained, scorer, tmp_path, monkeypatch, capsys
+):
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    out, model = tmp_path / "scores.parquet", trained[1]
+    out.write_text("the last run's")
+    if moment == "saving the model":
+        model = tmp_path / "model"
+        monkeypatch.setattr(Scorer, "train", lambda *_, **__: scorer)
+        monkeypatch.setattr(scorer.detector, "save", fail)
+    elif moment == "joining the parts":
+        monkeypatch.setattr(pl.LazyFrame, "sink_parquet", fail)
+    else:
+        calls = iter([Scorer._score, fail])
+        monkeypatch.setattr(Scorer, "_score", lambda *args: next(calls)(*args))
+        monkeypatch.setattr(score_files, "__kwdefaults__", {"events_at_once": 100})
+    assert main(arguments(files, out, "--model", str(model))) == code
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and ("Interrupted. " if code == 130 else "no space left") in told
+    assert snapshot(tmp_path) == {str(out): b"the last run's"}
+
+
+def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):
+    # `python -m nbsrc.score`, also where this test is a shell's background job, which would ignore Ctrl-C
+    start = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('nbsrc.score', run_name='__main__', alter_sys=True)"
+    )
+    argv = arguments(files, tmp_path / "scores.parquet", "--model", str(tmp_path / "model"), "--epochs", "100000")
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout.readline().startswith("Learning from 1200 ")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "Interrupted. No scores written.\n")
+    assert not list(tmp_path.iterdir())
+
+
+# ---- From Python
+
+
+def test_the_same_from_python(files, trained, tmp_path):
+    scorer = Scorer.train(read_events(files / "past.jsonl")[0], epochs=10, progress=False)
+    scores = scorer.score(read_events(files / "new.jsonl")[0])
+    assert scores.equals(pl.read_parquet(trained[0]))
+    assert scores["time"][0] >= datetime(2026, 3, 2, tzinfo=UTC)
+    with pytest.raises(ValueError, match="share no column"):
+        scorer.score(pl.DataFrame({"colour": ["red"]}))
+    scorer.save(tmp_path / "model")
+    with pytest.raises(FileExistsError, match="is there already"):
+        scorer.save(tmp_path / "model")
+    for wrong in ({"false_alarms": 0.0}, {"epochs": 0}, {"seed": -1}):
+        with pytest.raises(ValueError, match="false alarms must be"):
+            Scorer.train(pl.DataFrame({"a": [1]}), **wrong)
