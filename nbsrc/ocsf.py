@@ -387,12 +387,10 @@ def _in_text(text: bytes) -> tuple[Counts, set[bytes]]:
     fractions: list[int] = []
     while going.any():
         ends, at = ends[going], at[going] + 1
-        fractions += ends[np.isin(codes[at], FRACTION)].tolist()
-        going = _digit(codes[at])
+        next_ = codes[at]
+        fractions += ends[(next_ == ord(".")) | (next_ == ord("e")) | (next_ == ord("E"))].tolist()
+        going = _digit(next_)
     return counts, {_key(text, end) for end in fractions}
-
-
-FRACTION = np.frombuffer(b".eE", dtype=np.uint8)
 
 
 def _digit(codes: np.ndarray) -> np.ndarray:
@@ -411,14 +409,16 @@ def _in_series(series: pl.Series) -> Counts:
     number to fit, or a value a list.
     """
     keys = booleans = lists = 0
-    if isinstance(series.dtype, pl.Struct):
-        for field in series.struct.unnest().get_columns() if series.dtype.fields else []:
+    dtype = series.dtype
+    if isinstance(dtype, pl.Struct):
+        for field in series.struct.unnest().get_columns() if dtype.fields else []:
             there = len(field) - field.null_count()
-            below = _in_series(field) if there else (0, 0, 0)
+            kind = field.dtype
+            below = _in_series(field) if there and kind.is_nested() else (0, 0, 0)
             keys += there + below[0]
-            booleans += (there if field.dtype == pl.Boolean else 0) + below[1]
-            lists += (there if isinstance(field.dtype, pl.List) else 0) + below[2]
-    elif isinstance(series.dtype, pl.List) and isinstance(series.dtype.inner, pl.Struct):
+            booleans += (there if kind == pl.Boolean else 0) + below[1]
+            lists += (there if kind == pl.List else 0) + below[2]
+    elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
         return _in_series(series.explode())
     return keys, booleans, lists
 
