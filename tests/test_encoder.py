@@ -203,7 +203,23 @@ def test_an_id_and_its_caption_are_kept_once():
     frame = pl.DataFrame({"activity_name": ["Logon", "Logoff", "Logon", None], "activity_id": [1, 2, 1, None], "other": ["a", "b", "b", None]})
     told = EventEncoder().fit(frame).describe()
     assert told["decision"].to_list() == ["kept", "dropped", "kept"]
-    assert "one-to-one with activity_id" in told["reason"][1]
+    assert "one-to-one with activity_id of the same object" in told["reason"][1]
+
+
+def test_what_is_one_to_one_by_chance_is_kept():
+    frame = pl.DataFrame({
+        "actor.user.name": ["anaya", "ben", "anaya", "cleo"], "device.hostname": ["pc-1", "pc-2", "pc-1", "pc-3"],  # each user has one host
+        "actor.user.full_name": ["A", "B", "A", "C"], "actor.user.domain": ["d1", "d2", None, "d3"],
+        "user.name": ["anaya", "ben", "anaya", "cleo"], "traffic.bytes": [1, 2, 5, 9], "traffic.bits": [8, 16, 40, 72], "bytes": [1.0, 2.0, 5.0, 9.0],
+    })
+    encoder = EventEncoder().fit(frame)
+    dropped = {c.column: c.reason.rpartition("; ")[2] for c in encoder.columns_ if c.decision == "dropped"}
+    assert dropped == {
+        "actor.user.name": "the same values as user.name", "actor.user.full_name": "one-to-one with actor.user.name of the same object",
+        "traffic.bytes": "the same values as bytes",
+    }
+    known = encoder.transform(frame.with_columns(pl.lit("pc-3").alias("device.hostname")))
+    assert known.categorical[0, known.categorical_names.index("device.hostname")] > 1
 
 
 def test_an_excluded_field_is_left_out_with_all_below_it(rows):
