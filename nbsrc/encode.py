@@ -518,7 +518,7 @@ def _counts(series: pl.Series) -> pl.DataFrame:
     if series.dtype in (pl.Object, pl.Null):
         return pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
     counts = series.alias("value").value_counts()
-    counts = counts.with_columns(_as_text("value", series.dtype).alias("value")).drop_nulls()
+    counts = counts.with_columns(as_text("value", series.dtype).alias("value")).drop_nulls()
     if series.dtype == pl.String or series.dtype.is_integer():
         return counts
     return counts.group_by("value").sum()  # of some types, two values have one text
@@ -556,10 +556,10 @@ def _value(c: Column, dtype: pl.DataType) -> pl.Expr:
     """The value as what it is to the encoder, null where it is missing."""
     if c.kind == "time":
         return _moment(c.column, dtype)
-    return (_amount if c.kind == "quantity" else _as_text)(c.column, dtype)
+    return (_amount if c.kind == "quantity" else as_text)(c.column, dtype)
 
 
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     """The value as a category's name; null for what is missing: null, an empty text, NaN. 2.0 is 2."""
     column = pl.col(name)
     if dtype == pl.Binary:
@@ -599,7 +599,7 @@ def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
     elif dtype.is_signed_integer():
         index = _number_index(pl.col(c.column).cast(pl.Int64), c.values)
     else:
-        index = _as_text(c.column, dtype).cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
+        index = as_text(c.column, dtype).cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
     return pl.when(_missing(c, dtype)).then(MISSING).otherwise(index.fill_null(UNSEEN))
 
 

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import polars as pl
 
-from nbsrc.encode import EncodedEvents, EventEncoder
+from nbsrc.encode import EncodedEvents, EventEncoder, as_text
 
 __all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events"]
 
@@ -71,7 +71,10 @@ def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Iterator[tuple[pl.
     """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
-    frame has the columns that occur in it.
+    frame has the columns that occur in it, in the types that hold their values in this batch. A fitted `EventEncoder`
+    encodes them equally all the same, except where an attribute is a list or an object in one record and something else
+    in another (it is one JSON text in the batches with both), has over 1000 keys, or holds numbers beyond 2^53 or
+    outside of 0.001 to 10^15 beside fractions or texts (rounded, or written differently as texts).
 
     Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
     exist.
@@ -114,7 +117,7 @@ def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[
         if isinstance(dtype.inner, pl.Struct | pl.List | pl.Array):
             yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), exclude)
         elif dtype.inner not in (pl.Null, pl.Binary):
-            yield f"{name}.all", _joined(series.cast(pl.List(pl.String)))
+            yield f"{name}.all", _joined(series)
     else:
         yield name, series
 
@@ -122,16 +125,18 @@ def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[
 def _joined(lists: pl.Series) -> pl.Series:
     """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
     rows = lists.to_frame("text").with_row_index("row")
-    texts = rows.explode("text").drop_nulls("text").unique().sort("row", "text")
+    scalars = rows.explode("text").drop_nulls("text")
+    dtype = scalars.schema["text"]  # 2.0 is 2, as in a batch where all are whole
+    text = as_text("text", dtype) if dtype.is_float() else pl.col("text").cast(pl.String)
+    texts = scalars.select("row", text.alias("text")).unique().sort("row", "text")
     joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
     return rows.select("row").join(joined, on="row", how="left", maintain_order="left")["text"]
 
 
 def _coalesce(a: pl.Series, b: pl.Series) -> pl.Series:
-    kind = _dtype(_merge(_kind(a.dtype), _kind(b.dtype)))
-    return a.to_frame("a").with_columns(b.alias("b")).select(
-        pl.coalesce(pl.col("a").cast(kind, strict=False), pl.col("b").cast(kind, strict=False))
-    ).to_series()
+    kind = _merge(_kind(a.dtype), _kind(b.dtype))
+    dtype = _dtype(kind)
+    return _alike(a, kind).cast(dtype).zip_with(a.is_not_null(), _alike(b, kind).cast(dtype))
 
 
 # Files into blocks of lines, or of Parquet rows.
