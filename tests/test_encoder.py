@@ -134,6 +134,8 @@ def test_quantities_are_scaled_by_median_and_quartiles_and_keep_their_missingnes
     assert encoded.categorical_names == ("x.present",) and encoded.categorical[:, 0].tolist() == [2] * 5 + [0]
     far = encoder.transform(pl.DataFrame({"x": [1e300, -1e308, float("nan"), float("inf")]}))
     assert far.numeric[:, 0].tolist() == [10, -10, 0, 0] and far.categorical[:, 0].tolist() == [2, 2, 0, 0]
+    for odd in ([True, None], ["true", ""]):  # no number, whatever the type that its batch gives it
+        assert encoder.transform(pl.DataFrame({"x": odd})).categorical[:, 0].tolist() == [0, 0]
 
 
 def test_a_heavy_tail_is_logged_and_an_even_spread_is_not():
