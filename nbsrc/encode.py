@@ -11,8 +11,9 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,7 @@ PORT_BUCKETS = ("1024-49151", "49152-65535")  # IANA's registered and dynamic po
 ENTITIES = {"ip_t", "hostname_t", "username_t", "email_t", "mac_t", "subnet_t", "file_name_t", "process_name_t"}
 MEASURES = re.compile(r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory")
 ID_FORMAT = r"^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-.*|(?:0x)?[0-9a-fA-F]{16,}|[0-9A-HJKMNP-TV-Z]{26})$"
+WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")  # as an integer is written
 TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
 
 
@@ -92,7 +94,10 @@ class EventEncoder(BaseEstimator):
       within an hour of the event's own time. Numbers are seconds, milliseconds, micro- or nanoseconds since 1970, by
       their size; 0 is missing.
     - dropped: constants; identifiers of single events, by how many of their values are distinct and how those are
-      written; columns that are one-to-one with another (an id and its caption); what `exclude` names, with all below.
+      written; repetitions; what `exclude` names, with all below. A column repeats another one if it has the very same
+      values in the same rows, or if it is a category of the same object (`actor.user.uid` and `actor.user.name`, or
+      two attributes of the event itself), one-to-one with it, and missing in the same rows (an id and its caption). A
+      host of which each user has one is no repetition of the user: one day a known user comes from another host.
 
     Kinds come from the newest OCSF schema in `ocsf_json_schema`, whatever `metadata.version` says: attributes keep
     their type from version to version, and those unknown to it are judged by their values.
@@ -118,10 +123,12 @@ class EventEncoder(BaseEstimator):
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
         _refuse_nested(rows)
         rows = rows.select(sorted(rows.columns))
-        texts = _each(rows, rows.columns, _as_text)
-        columns = [self._judge(series, text) for series, text in zip(rows, texts, strict=True)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            counts = list(pool.map(_counts, rows.get_columns()))
+            columns = list(pool.map(self._judge, rows.get_columns(), counts))
         _drop_near_times(rows, columns)
-        _drop_twins(rows, texts, columns)
+        _drop_repetitions(rows, columns, {c.column: often["count"] for c, often in zip(columns, counts, strict=True)})
+        _tell_missing(rows, columns)
         self.columns_ = columns
         self._warned: set[str] = set()
         return self
@@ -239,19 +246,19 @@ class EventEncoder(BaseEstimator):
     def _excluded(self, name: str) -> bool:
         return any(name == field or name.startswith(field + ".") for field in self.exclude)
 
-    def _judge(self, series: pl.Series, text: pl.Series) -> Column:
+    def _judge(self, series: pl.Series, counts: pl.DataFrame) -> Column:
         name = series.name
+        present = int(counts["count"].sum())
+        missing = _share(len(series) - present, len(series))
         if self._excluded(name):
-            return Column(name, "", "dropped", "excluded", missing=_share(text.null_count(), len(text)))
-        present = len(text) - text.null_count()
+            return Column(name, "", "dropped", "excluded", missing=missing)
         if not present:
             return Column(name, "", "dropped", "no value", missing=1.0)
-        counts = _counts(text)
         kind, reason, entity = _kind(name, series, counts)
-        column = Column(name, kind, reason=reason, missing=_share(text.null_count(), len(text)))
+        column = Column(name, kind, reason=reason, missing=missing)
         if kind == "time":
             return column
-        if counts.height == 1 and present == len(text):
+        if counts.height == 1 and present == len(series):
             return _drop(column, "constant")
         if kind == "identifier":
             return _drop(column, "")
@@ -265,6 +272,7 @@ class EventEncoder(BaseEstimator):
                 return _drop(column, f"{share:.0%} of its values are distinct: it names or words single events")
             if share > DISTINCT_ID and counts["value"].str.contains(ID_FORMAT).mean() > 0.9:  # type: ignore[operator]
                 return _drop(column, f"{share:.0%} of its values are distinct, and written as ids or hashes")
+        counts = _by_frequency(counts)
         if counts.height > ENUMERATION:
             frequent = counts.filter(pl.col("count") > 1).head(self.max_categories)
             if not frequent.height:
@@ -341,7 +349,7 @@ def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str,
     """Kind and reason of a column with values, and whether those name things that come again (hosts, users)."""
     known = schema_type(name)
     last = name.rsplit(".", 1)[-1]
-    values = counts["value"].sort().head(1000)
+    values = counts["value"]
     if known:
         kind, enumeration = known
         said = f"schema: {kind}" + (", enumeration" if enumeration else "")
@@ -364,7 +372,7 @@ def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str,
         return "quantity", "values: numbers with a fraction", False
     if dtype.is_integer():
         return (*_integer_kind(last, series, counts.height), False)
-    if dtype == pl.String and _parses(_moment("value", pl.String()), values.filter(values.str.contains(r"\d{4}[-/]\d")), of=len(values)):
+    if dtype == pl.String and _parses(_iso_moment("value"), values):
         return "time", "values: dates", False
     return "category", "values: true or false" if dtype == pl.Boolean else "values: texts", False
 
@@ -389,10 +397,15 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
     return "quantity", "values: whole numbers"
 
 
-def _parses(parsed: pl.Expr, values: pl.Series, of: int | None = None) -> bool:
-    """Whether nine of ten distinct values make sense as what `parsed` reads from them."""
-    found = values.alias("value").to_frame().select(parsed.is_not_null().sum()).item()
-    return found >= 0.9 * (len(values) if of is None else of)
+def _parses(parsed: pl.Expr, values: pl.Series) -> bool:
+    """Whether nine of ten distinct values make sense as what `parsed` reads from them: of many, of the first 1000."""
+    values = values.sort().head(1000)
+    return values.to_frame().select(parsed.is_not_null().sum()).item() >= 0.9 * len(values)
+
+
+def _iso_moment(name: str) -> pl.Expr:
+    """The moment of a text that has a year and a month."""
+    return pl.when(pl.col(name).str.contains(r"\d{4}[-/]\d")).then(_moment(name, pl.String()))
 
 
 # What the fitted rows decide.
@@ -422,7 +435,7 @@ def _quantile(values: pl.Series, q: float) -> float:
 
 def _fit_port(column: Column, series: pl.Series) -> Column:
     ports = _apply(_port, series)
-    counts = _counts(ports.cast(pl.String))
+    counts = _by_frequency(_counts(ports))
     often = max(5, 0.001 * len(series))
     own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))["value"]
     column.values = own.to_list() + list(PORT_BUCKETS)
@@ -434,8 +447,9 @@ def _drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
     """Keep one of the moments that are within an hour of each other in nine of ten events that have both."""
     kept: list[tuple[str, pl.Series]] = []
     times = [c for c in columns if c.kind == "time" and c.decision == "kept"]
+    all_moments = _each(rows, times, _value)
     for c in sorted(times, key=lambda c: (*(c.column != name for name in TIME_COLUMNS), c.column)):
-        moments = _apply(_moment, rows[c.column])
+        moments = all_moments[c.column]
         near = next((name for name, other in kept if _is_near(moments, other)), None)
         if moments.n_unique() == 1:
             _drop(c, "constant")
@@ -450,30 +464,43 @@ def _is_near(a: pl.Series, b: pl.Series) -> bool:
     return len(apart) > 0 and (apart < HOUR).sum() >= 0.9 * len(apart) and len(apart) >= 0.9 * (len(a) - a.null_count())
 
 
-def _drop_twins(rows: pl.DataFrame, texts: pl.DataFrame, columns: list[Column]) -> None:
-    """Drop columns that divide the rows as another does; see to it that what is missing together is told once."""
-    seen: dict[bytes, str] = {}
-    masks: set[bytes] = set()
+def _drop_repetitions(rows: pl.DataFrame, columns: list[Column], counts: dict[str, pl.Series]) -> None:
+    """Drop what says the same as another column: its very values, or, of one object, the caption of its id."""
+    alike: dict[Any, list[Column]] = {}
+    for c in sorted((c for c in columns if c.decision == "kept" and c.kind != "time"), key=_preference):
+        often = counts[c.column]
+        alike.setdefault((c.kind == "quantity", len(often), often.sum(), *often.top_k(FEW).sort()), []).append(c)
+    groups = [group for group in alike.values() if len(group) > 1]  # only these can be one-to-one
+    values = _each(rows, [c for group in groups for c in group], _value)
+    hashes = values.select(pl.all().hash())
+    for group in groups:
+        for i, c in enumerate(group):
+            for other in group[:i]:
+                a, b = hashes[other.column], hashes[c.column]
+                if (a == b).all():
+                    _drop(c, f"the same values as {other.column}")
+                    break
+                if (
+                    c.kind != "quantity" and _parent(c.column) == _parent(other.column)
+                    and (values[c.column].is_null() == values[other.column].is_null()).all()
+                    and (a ^ (b * 3)).n_unique() == len(counts[c.column]) + values[c.column].has_nulls()
+                ):
+                    _drop(c, f"one-to-one with {other.column} of the same object")
+                    break
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _tell_missing(rows: pl.DataFrame, columns: list[Column]) -> None:
+    """See to it that what is missing together is told once."""
     kept = [c for c in columns if c.decision == "kept"]
-    categories = sorted((c for c in kept if c.values is not None), key=_preference)
-    # Two columns have equal values in the same rows if and only if each value's first row is the same in both.
-    numbered = texts.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("\0row"), *(c.column for c in categories))
-    firsts = numbered.select(pl.col("\0row").first().over(c.column).alias(c.column) for c in categories)
-    for c in categories:
-        twin = seen.setdefault(_digest(firsts[c.column]), c.column)
-        if twin == c.column:
-            masks.add(_digest(texts[c.column].is_null()))
-        else:
-            _drop(c, f"one-to-one with {twin}")
-    for c in (c for c in kept if c.kind in ("quantity", "time")):
-        missing = _apply(_amount if c.kind == "quantity" else _moment, rows[c.column]).is_null()
-        mask = _digest(missing)
-        if c.kind == "quantity":
-            twin = seen.setdefault(mask + _digest(_apply(partial(_scaled, c), rows[c.column])), c.column)
-            if twin != c.column:
-                _drop(c, f"the same quantity as {twin}")
-                continue
-        if missing.any() and mask not in masks:
+    missing = _each(rows, kept, _missing)
+    masks = {_digest(missing[c.column]) for c in kept if c.values is not None}
+    for c in (c for c in kept if c.values is None):
+        mask = _digest(missing[c.column])
+        if missing[c.column].any() and mask not in masks:
             masks.add(mask)
             c.present = True
 
@@ -486,9 +513,18 @@ def _digest(series: pl.Series) -> bytes:
     return hashlib.blake2b(series.to_numpy().tobytes(), digest_size=16).digest()
 
 
-def _counts(text: pl.Series) -> pl.DataFrame:
-    """The distinct values, most frequent first, and how often each comes."""
-    counts = text.drop_nulls().alias("value").value_counts()
+def _counts(series: pl.Series) -> pl.DataFrame:
+    """The distinct values as texts, and how often each comes; without what is missing."""
+    if series.dtype in (pl.Object, pl.Null):
+        return pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
+    counts = series.alias("value").value_counts()
+    counts = counts.with_columns(as_text("value", series.dtype).alias("value")).drop_nulls()
+    if series.dtype == pl.String or series.dtype.is_integer():
+        return counts
+    return counts.group_by("value").sum()  # of some types, two values have one text
+
+
+def _by_frequency(counts: pl.DataFrame) -> pl.DataFrame:
     return counts.sort(["count", "value"], descending=[True, False])
 
 
@@ -505,15 +541,25 @@ def _share(part: int, whole: int) -> float:
 # What a value becomes: expressions over one column, whatever type this frame has it in.
 
 
-def _each(rows: pl.DataFrame, names: list[str], expression: Callable[[str, pl.DataType], pl.Expr]) -> pl.DataFrame:
-    return rows.select(expression(name, rows.schema[name]).alias(name) for name in names) if names else rows
+def _each(
+    rows: pl.DataFrame, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr]
+) -> pl.DataFrame:
+    schema = rows.schema
+    return rows.select(expression(c, schema[c.column]).alias(c.column) for c in columns)
 
 
 def _apply(expression: Callable[[str, pl.DataType], pl.Expr], series: pl.Series) -> pl.Series:
     return series.to_frame().select(expression(series.name, series.dtype)).to_series()
 
 
-def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+def _value(c: Column, dtype: pl.DataType) -> pl.Expr:
+    """The value as what it is to the encoder, null where it is missing."""
+    if c.kind == "time":
+        return _moment(c.column, dtype)
+    return (_amount if c.kind == "quantity" else as_text)(c.column, dtype)
+
+
+def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     """The value as a category's name; null for what is missing: null, an empty text, NaN. 2.0 is 2."""
     column = pl.col(name)
     if dtype == pl.Binary:
@@ -531,20 +577,36 @@ def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
         return pl.lit(None, dtype=pl.String).alias(name)
     elif dtype != pl.String:
         column = column.cast(pl.String)
-    return pl.when(column != "").then(column)
+    return pl.when(column != "").then(column) if dtype in (pl.String, pl.Binary) else column
+
+
+def _missing(c: Column, dtype: pl.DataType) -> pl.Expr:
+    """Whether `_value` is null."""
+    column = pl.col(c.column)
+    if c.kind in ("quantity", "time") or dtype in (pl.Object, pl.Null, pl.Binary):
+        return _value(c, dtype).is_null()
+    if dtype == pl.String:
+        return column.is_null() | (column == "")
+    return column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
 
 
 def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
     assert c.values is not None
-    text = _as_text(c.column, dtype)
-    value = text
     if c.kind == "port":  # the last two values are the ranges
-        port = _port(c.column, dtype)
-        own = port.cast(pl.String).cast(pl.Enum(c.values[:-2]), strict=False).cast(pl.String)
-        bucket = pl.when(port >= 49152).then(pl.lit(c.values[-1])).when(port >= 1024).then(pl.lit(c.values[-2]))
-        value = pl.coalesce(own, bucket)
-    index = value.cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
-    return pl.when(text.is_null()).then(MISSING).otherwise(index.fill_null(UNSEEN))
+        port, last = _port(c.column, dtype), len(c.values) + UNSEEN
+        bucket = pl.when(port >= 49152).then(last).when(port >= 1024).then(last - 1)
+        index = pl.coalesce(_number_index(port, c.values[:-2]), bucket)
+    elif dtype.is_signed_integer():
+        index = _number_index(pl.col(c.column).cast(pl.Int64), c.values)
+    else:
+        index = as_text(c.column, dtype).cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
+    return pl.when(_missing(c, dtype)).then(MISSING).otherwise(index.fill_null(UNSEEN))
+
+
+def _number_index(numbers: pl.Expr, values: list[str]) -> pl.Expr:
+    whole = {int(v): i for i, v in enumerate(values, UNSEEN + 1) if WHOLE.fullmatch(v)}
+    known = {v: i for v, i in whole.items() if -(2**63) <= v < 2**63}
+    return numbers.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
 
 
 def _port(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -557,7 +619,7 @@ def _amount(name: str, dtype: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if dtype == pl.Duration:
         column = column.dt.total_milliseconds()
-    elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String)):
+    elif not (dtype.is_numeric() or dtype == pl.String):
         return pl.lit(None, dtype=pl.Float64).alias(name)
     column = column.cast(pl.Float64, strict=False)
     return pl.when(column.is_finite()).then(column)
@@ -613,4 +675,5 @@ def _array(rows: pl.DataFrame, columns: list[pl.Expr], dtype: Any) -> np.ndarray
         return np.empty((rows.height, 0), dtype=np.float32 if dtype == pl.Float32 else np.int64)
     named = [expr.cast(dtype).alias(str(i)) for i, expr in enumerate(columns)]
     # The row count makes frames of constants (all columns absent) as long as the rows.
-    return rows.with_row_index("\0row").select("\0row", *named).drop("\0row").to_numpy(order="c")
+    frame = rows.with_row_index("\0row").select("\0row", *named).drop("\0row")
+    return np.ascontiguousarray(frame.to_numpy(order="fortran"))  # in two steps: faster than order="c"

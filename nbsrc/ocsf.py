@@ -5,8 +5,9 @@
     encoded = EventEncoder().fit_transform(rows)
 
 What a file gives is decided by its first bytes, not by its name: Parquet, gzip, a JSON array, or JSON objects. The
-fast path hands whole blocks of lines to Polars; a line that Polars refuses, or where its result does not account for
-every key in the text, is read again by Python's json module, which tells what is wrong with it.
+fast path hands whole blocks of lines to Polars, with the types of a sample of them, else with their own; a line that
+Polars refuses, or where its result does not account for every key in the text, is read again by Python's json module,
+which tells what is wrong with it.
 """
 
 import gzip
@@ -23,18 +24,20 @@ from typing import Any, BinaryIO
 import numpy as np
 import polars as pl
 
-from nbsrc.encode import EncodedEvents, EventEncoder
+from nbsrc.encode import EncodedEvents, EventEncoder, as_text
 
 __all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Line = tuple[int, bytes]  # where the record stands in its file (from 1), and its text
 Reject = tuple[str, int, str]
+Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
 PIECE = 2_000  # lines that are parsed at once, by one thread
+SAMPLE = 20  # of every so many lines of a block one is looked at beforehand
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
 
 
@@ -69,7 +72,10 @@ def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Iterator[tuple[pl.
     """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
-    frame has the columns that occur in it.
+    frame has the columns that occur in it, in the types that hold their values in this batch. A fitted `EventEncoder`
+    encodes them equally all the same, except where an attribute is a list or an object in one record and something else
+    in another (it is one JSON text in the batches with both), has over 1000 keys, or holds numbers beyond 2^53 or
+    outside of 0.001 to 10^15 beside fractions or texts (rounded, or written differently as texts).
 
     Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
     exist.
@@ -112,7 +118,7 @@ def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[
         if isinstance(dtype.inner, pl.Struct | pl.List | pl.Array):
             yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), exclude)
         elif dtype.inner not in (pl.Null, pl.Binary):
-            yield f"{name}.all", _joined(series.cast(pl.List(pl.String)))
+            yield f"{name}.all", _joined(series)
     else:
         yield name, series
 
@@ -120,16 +126,18 @@ def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[
 def _joined(lists: pl.Series) -> pl.Series:
     """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
     rows = lists.to_frame("text").with_row_index("row")
-    texts = rows.explode("text").drop_nulls("text").unique().sort("row", "text")
+    scalars = rows.explode("text").drop_nulls("text")
+    dtype = scalars.schema["text"]  # 2.0 is 2, as in a batch where all are whole
+    text = as_text("text", dtype) if dtype.is_float() else pl.col("text").cast(pl.String)
+    texts = scalars.select("row", text.alias("text")).unique().sort("row", "text")
     joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
     return rows.select("row").join(joined, on="row", how="left", maintain_order="left")["text"]
 
 
 def _coalesce(a: pl.Series, b: pl.Series) -> pl.Series:
-    kind = _dtype(_merge(_kind(a.dtype), _kind(b.dtype)))
-    return a.to_frame("a").with_columns(b.alias("b")).select(
-        pl.coalesce(pl.col("a").cast(kind, strict=False), pl.col("b").cast(kind, strict=False))
-    ).to_series()
+    kind = _merge(_kind(a.dtype), _kind(b.dtype))
+    dtype = _dtype(kind)
+    return _alike(a, kind).cast(dtype).zip_with(a.is_not_null(), _alike(b, kind).cast(dtype))
 
 
 # Files into blocks of lines, or of Parquet rows.
@@ -277,17 +285,19 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
 
 def _read_block(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
     pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
+    # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
+    likely = _inferred(b"\n".join(line for _, line in block[::SAMPLE])) if len(pieces) > 1 else None
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
-        parts = list(pool.map(lambda piece: _read_piece(piece, file), pieces))
+        parts = list(pool.map(lambda piece: _read_piece(piece, file, likely), pieces))
     for _, bad in parts:
         rejects += bad
     return _stack([events for events, _ in parts])
 
 
-def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject]]:
+def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> tuple[pl.DataFrame, list[Reject]]:
     """Fast if the lines allow it, else fast for those of its sixteenths that do."""
     rejects: list[Reject] = []
-    events = _read_fast(piece)
+    events = _read_fast(piece, likely)
     if events is not None:
         return events, rejects
     size = max(64, -(-len(piece) // 16))
@@ -299,23 +309,41 @@ def _read_piece(piece: list[Line], file: str) -> tuple[pl.DataFrame, list[Reject
     return _stack(parts), rejects
 
 
-def _read_fast(piece: list[Line]) -> pl.DataFrame | None:
-    """The lines as a frame, or None if they need a closer look."""
+def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFrame | None:
+    """The lines as a frame, or None if they need a closer look. The type `likely` is tried before their own."""
     lines = [line for _, line in piece]
     text = b"\n".join(lines)
     if b"\\ud" in text or b"\\uD" in text:
         lines = [_repair(line) for line in lines]
         text = b"\n".join(lines)
+    counts, fractions = _in_text(text)
+    records = _decoded(lines, likely, counts) if likely and not _truncates(likely, fractions) else None
+    if records is None:
+        own = _inferred(text)
+        if own is None or (_has_number_list(own) and BOOLEAN_IN_LIST.search(text)):
+            return None
+        records = _decoded(lines, own, counts)
+    if records is None:
+        return None
+    return _frame(records.struct.unnest().get_columns() if records.struct.fields else [], len(piece))
+
+
+def _inferred(text: bytes) -> pl.Struct | None:
+    """The type that Polars finds in the lines; None if they need a closer look."""
     try:
         schema = pl.scan_ndjson(text, infer_schema_length=None).collect_schema()
-        if not all(_plain(dtype, 1) for dtype in schema.dtypes()):
-            return None
-        records = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.json_decode(pl.Struct(schema))
     except pl.exceptions.PolarsError:
         return None
-    if records.null_count() or _in_text(text) != _in_series(records):
+    return pl.Struct(schema) if all(_plain(dtype, 1) for dtype in schema.dtypes()) else None
+
+
+def _decoded(lines: list[bytes], dtype: pl.Struct, counts: Counts) -> pl.Series | None:
+    """The lines as a series of `dtype`; None where that does not account for what is in the text."""
+    try:
+        records = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.json_decode(dtype)
+    except pl.exceptions.PolarsError:
         return None
-    return _frame(records.struct.unnest().get_columns() if schema else [], len(piece))
+    return None if records.null_count() or _in_series(records) != counts else records
 
 
 def _plain(dtype: Any, depth: int) -> bool:
@@ -327,8 +355,28 @@ def _plain(dtype: Any, depth: int) -> bool:
     return dtype in (pl.Null, pl.Boolean, pl.Int64, pl.Float64, pl.String)
 
 
-def _in_text(text: bytes) -> tuple[int, int]:
-    """How many keys with a value the text holds, nulls aside, and how many of those values are true or false.
+BOOLEAN_IN_LIST = re.compile(rb"[\[,]\s*(?:true|false)")  # which Polars makes a number beside numbers
+
+
+def _has_number_list(dtype: Any) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(_has_number_list(field.dtype) for field in dtype.fields)
+    return isinstance(dtype, pl.List) and (dtype.inner.is_numeric() or _has_number_list(dtype.inner))
+
+
+def _truncates(dtype: Any, fractions: set[bytes]) -> bool:
+    """Whether Polars may cut a number's fraction off, as it does where it is told to expect an integer."""
+    if isinstance(dtype, pl.Struct):
+        return b"\\" in fractions or any(
+            field.name.encode() in fractions if field.dtype == pl.Int64 else _truncates(field.dtype, fractions)
+            for field in dtype.fields
+        )
+    return isinstance(dtype, pl.List) and (dtype.inner == pl.Int64 or _truncates(dtype.inner, fractions))
+
+
+def _in_text(text: bytes) -> tuple[Counts, set[bytes]]:
+    """How many keys with a value the text holds, nulls aside, and how many of those values are booleans, or lists; then
+    the keys of numbers with a fraction or an exponent (a backslash for any key with one).
 
     `":` ends a key unless its quote is escaped. What this miscounts (space before a colon, an escaped backslash before
     a quote) makes the counts differ from the frame's, which costs a slow reading and loses nothing.
@@ -336,27 +384,49 @@ def _in_text(text: bytes) -> tuple[int, int]:
     codes = np.frombuffer(text + b"    ", dtype=np.uint8)
     ends = np.flatnonzero((codes[1:-3] == ord('"')) & (codes[2:-2] == ord(":"))) + 1
     ends = ends[codes[ends - 1] != ord("\\")]
-    value = codes[ends + 2]
-    value = np.where(value == ord(" "), codes[ends + 3], value)
-    nulls, booleans = value == ord("n"), (value == ord("t")) | (value == ord("f"))
-    return len(ends) - int(nulls.sum()), int(booleans.sum())
+    at = ends + 2
+    at += codes[at] == ord(" ")
+    first = codes[at]
+    of = np.bincount(first, minlength=256)
+    counts = len(ends) - int(of[ord("n")]), int(of[ord("t")] + of[ord("f")]), int(of[ord("[")])
+    going = (first == ord("-")) | _digit(first)  # the numbers, followed to their first character that is no digit
+    fractions: list[int] = []
+    while going.any():
+        ends, at = ends[going], at[going] + 1
+        next_ = codes[at]
+        fractions += ends[(next_ == ord(".")) | (next_ == ord("e")) | (next_ == ord("E"))].tolist()
+        going = _digit(next_)
+    return counts, {_key(text, end) for end in fractions}
 
 
-def _in_series(series: pl.Series) -> tuple[int, int]:
+def _digit(codes: np.ndarray) -> np.ndarray:
+    return codes - np.uint8(ord("0")) < 10  # what is below "0" wraps around
+
+
+def _key(text: bytes, end: int) -> bytes:
+    start = text.rfind(b'"', 0, end) + 1
+    return b"\\" if b"\\" in text[max(0, start - 2) : end] else text[start:end]
+
+
+def _in_series(series: pl.Series) -> Counts:
     """The same counts in what was read from it.
 
-    They are smaller where a key came twice, or where an object or a boolean was made a text or a number to fit.
+    They differ where a key came twice or is not in the type, or where an object or a boolean was made a text or a
+    number to fit, or a value a list.
     """
-    keys = booleans = 0
-    if isinstance(series.dtype, pl.Struct):
-        for field in series.struct.unnest().get_columns() if series.dtype.fields else []:
+    keys = booleans = lists = 0
+    dtype = series.dtype
+    if isinstance(dtype, pl.Struct):
+        for field in series.struct.unnest().get_columns() if dtype.fields else []:
             there = len(field) - field.null_count()
-            below = _in_series(field)
+            kind = field.dtype
+            below = _in_series(field) if there and kind.is_nested() else (0, 0, 0)
             keys += there + below[0]
-            booleans += (there if field.dtype == pl.Boolean else 0) + below[1]
-    elif isinstance(series.dtype, pl.List) and isinstance(series.dtype.inner, pl.Struct):
+            booleans += (there if kind == pl.Boolean else 0) + below[1]
+            lists += (there if kind == pl.List else 0) + below[2]
+    elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
         return _in_series(series.explode())
-    return keys, booleans
+    return keys, booleans, lists
 
 
 HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import random
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from nbsrc.encode import schema_type
 from nbsrc.ocsf import EncodedEvents, EventEncoder, flatten
-from tests.bench_ocsf import make_event
+from nbsrc.simulate import simulate_events
 
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=4) | st.sampled_from(
     ["", "443", 443, "2024-05-01T10:00:00Z", 1_700_000_000_000, 0, "nan", "inf", "-1e999", "10.0.0.1"]
@@ -47,8 +46,7 @@ def frames(draw):
 
 @pytest.fixture(scope="module")
 def rows():
-    rng = random.Random(1)
-    return flatten(pl.DataFrame([make_event(rng, i) for i in range(2_000)], infer_schema_length=None))
+    return flatten(pl.DataFrame(simulate_events(2_000, seed=1)[0], infer_schema_length=None))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +97,7 @@ def test_every_column_is_accounted_for(rows, encoder):
         ("traffic.bytes", "quantity", "kept"), ("duration", "quantity", "kept"), ("http_response.latency", "quantity", "kept"), ("resources.length", "quantity", "kept"),
         ("time", "time", "kept"), ("metadata.logged_time", "time", "dropped"), ("dst_endpoint.port", "port", "kept"),
         ("metadata.uid", "category", "dropped"), ("metadata.correlation_uid", "category", "dropped"), ("process.cmd_line", "category", "dropped"),
-        ("class_name", "category", "dropped"), ("activity_name", "category", "dropped"), ("metadata.version", "category", "dropped"),
+        ("class_name", "category", "dropped"), ("type_name", "category", "dropped"), ("severity", "category", "dropped"),
     ],
 )
 def test_columns_of_ocsf_become_what_they_are(column, kind, decision, encoder):
@@ -136,6 +134,8 @@ def test_quantities_are_scaled_by_median_and_quartiles_and_keep_their_missingnes
     assert encoded.categorical_names == ("x.present",) and encoded.categorical[:, 0].tolist() == [2] * 5 + [0]
     far = encoder.transform(pl.DataFrame({"x": [1e300, -1e308, float("nan"), float("inf")]}))
     assert far.numeric[:, 0].tolist() == [10, -10, 0, 0] and far.categorical[:, 0].tolist() == [2, 2, 0, 0]
+    for odd in ([True, None], ["true", ""]):  # no number, whatever the type that its batch gives it
+        assert encoder.transform(pl.DataFrame({"x": odd})).categorical[:, 0].tolist() == [0, 0]
 
 
 def test_a_heavy_tail_is_logged_and_an_even_spread_is_not():
@@ -203,12 +203,28 @@ def test_an_id_and_its_caption_are_kept_once():
     frame = pl.DataFrame({"activity_name": ["Logon", "Logoff", "Logon", None], "activity_id": [1, 2, 1, None], "other": ["a", "b", "b", None]})
     told = EventEncoder().fit(frame).describe()
     assert told["decision"].to_list() == ["kept", "dropped", "kept"]
-    assert "one-to-one with activity_id" in told["reason"][1]
+    assert "one-to-one with activity_id of the same object" in told["reason"][1]
+
+
+def test_what_is_one_to_one_by_chance_is_kept():
+    frame = pl.DataFrame({
+        "actor.user.name": ["anaya", "ben", "anaya", "cleo"], "device.hostname": ["pc-1", "pc-2", "pc-1", "pc-3"],  # each user has one host
+        "actor.user.full_name": ["A", "B", "A", "C"], "actor.user.domain": ["d1", "d2", None, "d3"],
+        "user.name": ["anaya", "ben", "anaya", "cleo"], "traffic.bytes": [1, 2, 5, 9], "traffic.bits": [8, 16, 40, 72], "bytes": [1.0, 2.0, 5.0, 9.0],
+    })
+    encoder = EventEncoder().fit(frame)
+    dropped = {c.column: c.reason.rpartition("; ")[2] for c in encoder.columns_ if c.decision == "dropped"}
+    assert dropped == {
+        "actor.user.name": "the same values as user.name", "actor.user.full_name": "one-to-one with actor.user.name of the same object",
+        "traffic.bytes": "the same values as bytes",
+    }
+    known = encoder.transform(frame.with_columns(pl.lit("pc-3").alias("device.hostname")))
+    assert known.categorical[0, known.categorical_names.index("device.hostname")] > 1
 
 
 def test_an_excluded_field_is_left_out_with_all_below_it(rows):
     encoder = EventEncoder(exclude=("actor", "time")).fit(rows)
-    assert not [n for n in encoder.get_feature_names_out() if n.startswith(("actor.", "time"))]
+    assert not [n for n in encoder.get_feature_names_out() if n.startswith(("actor.", "time."))]
     assert encoder.transform(rows).time.min() > 0  # for the split by time, not a feature
     assert clone(encoder).get_params() == {"exclude": ("actor", "time"), "max_categories": 256}
 

@@ -6,8 +6,10 @@ import math
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbsrc.ocsf import flatten, iter_events, read_events
+from nbsrc.ocsf import EventEncoder, flatten, iter_events, read_events
 
 EXAMPLES = Path(__file__).parents[1].parent / "shared" / "data" / "ocsf-examples"
 EVENTS = [
@@ -165,6 +167,7 @@ def test_a_type_that_differs_from_record_to_record_keeps_every_value(write):
     assert column("[1]", "2", '{"b": "é"}') == ["[1]", "2", '{"b": "é"}']
     assert column("[1, true]", '["x"]') == [["1", "true"], ["x"]]
     assert column("[[1], 2]") == [["[1]", "2"]]
+    assert column("[1, true]", "[2.5]") == [["1", "true"], ["2.5"]]
     assert column("9223372036854775807", "-1") == [2**63 - 1, -1]
     assert column("9223372036854775808", "1") == [2.0**63, 1.0]
     assert column(r'"\ud83d\ude00"', r'"\ud800x"', r'"\\ud800"', r'"\udc00\ud800"') == ["\U0001f600", "\ufffdx", "\\ud800", "\ufffd\ufffd"]
@@ -294,6 +297,61 @@ def told(value):
     if isinstance(value, list):
         return [told(v) for v in value]
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ['{"a": 1.5}', '{"\\u0061": 1.5}', '{"a": -1e-1}', '{"a": true}', '{"a": "x"}', '{"a": [1]}', '{"a": {"b": 1}}', '{"a": 9223372036854775808}', '{"a": null}',
+     '{"l": "x"}', '{"l": [1.5, true]}', '{"o": [{"n": 1}]}', '{"o": {"n": 1.5}}', '{"o": {}}', '{"late": {"x": 1}}', '{"f": 1}', '{"f": 1, "a": 2.5}', "{}"],
+)
+def test_what_a_sample_of_the_lines_does_not_show_is_read_all_the_same(odd, write):
+    usual = '{"a": 1, "f": 0.5, "l": ["s"], "o": {"n": 1}}'
+    events, rejects = read_events(write("\n".join([usual] * 3_001 + [odd] + [usual] * 1_000)))
+    assert rejects.is_empty()
+    for row, line in ((0, usual), (3_000, usual), (3_001, odd), (3_002, usual)):
+        assert {"o": {}} | told(events.row(row, named=True)) == {"o": {}} | told(json.loads(line))
+
+
+def encoded(encoder, batches):
+    parts = [encoder.transform(flatten(events)) for events, _ in batches]
+    return [np.concatenate([getattr(part, name) for part in parts]) for name in ("numeric", "categorical", "time")]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(objects, max_size=6), st.lists(objects, max_size=6))
+def test_any_objects_are_read_flattened_and_encoded(fitted, others):
+    encoder = EventEncoder()
+    for records in (fitted, others):
+        events, rejects = read_bytes("\n".join(map(json.dumps, [{"first": 1}, *records])).encode())
+        assert events.height + rejects.height == 1 + len(records)
+        rows = flatten(events)
+        if records is fitted:
+            encoder.fit(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # columns unknown at fit
+            assert len(encoder.transform(rows).time) == events.height
+
+
+scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.integers(-(10**6), 10**6).map(lambda n: n / 1000) | st.sampled_from(
+    ["", "a", "b", "true", "7", "2.0", "443", 443, 443.0, 7, 7.0, "2024-05-01T10:00:00Z", 1_700_000_000_000, 1_700_000_000_000.0]
+)
+mixed = st.fixed_dictionaries({}, optional={
+    "time": scalars, "x": scalars, "is_mfa": scalars, "tags": st.lists(scalars, max_size=3),
+    "traffic": st.fixed_dictionaries({}, optional={"bytes": scalars, "packets": scalars}), "src_endpoint": st.fixed_dictionaries({}, optional={"port": scalars}),
+    "resources": st.lists(st.fixed_dictionaries({}, optional={"name": scalars, "size": scalars}), max_size=2),
+})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(mixed, min_size=1, max_size=8), st.integers(1, 4))
+def test_types_that_differ_are_encoded_equally_in_batches_of_any_size(records, batch_size):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events"
+        path.write_text(lines([{"first": 1}, *records]))
+        whole = list(iter_events(path))
+        encoder = EventEncoder().fit(flatten(whole[0][0]))
+        for a, b in zip(encoded(encoder, whole), encoded(encoder, iter_events(path, batch_size=batch_size)), strict=True):
+            assert np.array_equal(a, b)
 
 
 def test_flatten_names_scalars_by_their_path_and_sums_up_lists():
