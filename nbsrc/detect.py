@@ -79,7 +79,7 @@ class SurpriseDetector:
         # Events must not be compared with themselves: each half, by time, gets its scores from the other.
         halves = np.array_split(nll, 2)
         scores = [
-            self._judge(_tails(np.sort(other.T, axis=1), half))[0] for half, other in (halves, halves[::-1])
+            self._judge(tails(np.sort(other.T, axis=1), half))[0] for half, other in (halves, halves[::-1])
         ]
         self.threshold_ = threshold(np.concatenate(scores), self.false_alarms)
         self.reference_ = np.sort(nll.T, axis=1)
@@ -91,7 +91,7 @@ class SurpriseDetector:
         A field is given by its place in `model.names`. A model of fewer than three objects has as few reasons.
         """
         self._check_fitted()
-        return self._judge(_tails(self.reference_, self._column_nll(encoded)))
+        return self._judge(tails(self.reference_, self._column_nll(encoded)))
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
@@ -142,7 +142,7 @@ class SurpriseDetector:
             raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
 
 
-def _tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+def tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`tail` for each column: (columns, past events), sorted, and (rows, columns) -> (rows, columns)"""
     return np.stack([tail(column, values[:, i]) for i, column in enumerate(past)], 1)
 
