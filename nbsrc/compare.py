@@ -100,6 +100,39 @@ def masked_model(encoded: EncodedEvents, *, seed: int, d_block: int = 64, **netw
         return MaskedModel(net, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names)
 
 
+def network_search(
+    encoded: EncodedEvents,
+    settings: Sequence[dict[str, float]],
+    *,
+    seeds: Sequence[int],
+    epochs: int,
+    device: torch.device | str | None = None,
+) -> pl.DataFrame:
+    """Pre-train a network with each of the settings and seeds, and measure its loss on the later events.
+
+    settings: arguments of TabularResNet. On a CPU the runs go side by side, one process and one thread each.
+    Returns a table with the arguments, `parameters`, `seed` and `validation_loss`, the least of the epochs.
+    """
+    device = default_device() if device is None else torch.device(device)
+
+    def once(setting: dict[str, float], seed: int) -> dict[str, float]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            model = masked_model(encoded, seed=seed, **setting)  # type: ignore[arg-type]
+            history = pretrain(model, encoded, epochs=epochs, seed=seed, device=device, progress=False)
+        finally:
+            torch.set_num_threads(threads)
+        parameters = sum(p.numel() for p in model.model.parameters())
+        return setting | {
+            "parameters": parameters, "seed": seed, "validation_loss": min(row["validation_loss"] for row in history)
+        }  # fmt: skip
+
+    runs = [(setting, seed) for setting in settings for seed in seeds]
+    workers = min(cpu_count(), len(runs)) if device.type == "cpu" else 1
+    return pl.DataFrame(Parallel(n_jobs=workers)(delayed(once)(*run) for run in runs))
+
+
 def _scores(
     past: EncodedEvents, new: EncodedEvents, *, epochs: int, seed: int, device: torch.device
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:

@@ -27,9 +27,14 @@ COLORS = {
     "test": "#e69f00",
     "ResNet": "#0072b2",
     "FT-Transformer": "#56b4e9",
+    "Surprise": "#0072b2",
+    "kNN, embeddings": "#009e73",
+    "Rarity": "#d55e00",
+    "Isolation Forest": "#cc79a7",
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"ResNet": "o", "FT-Transformer": "D"}
+MARKERS |= {"Surprise": "o", "kNN, embeddings": "D", "Rarity": "s", "Isolation Forest": "^"}
 
 
 def use_style() -> None:
@@ -285,3 +290,49 @@ def plot_costs(costs: pl.DataFrame) -> None:
     ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
     ax.minorticks_off()
     ax.legend()
+
+
+def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
+    """Training and validation loss per epoch, which differ in kind, from the rows that `pretrain` returns."""
+    epochs = [row["epoch"] for row in history]
+    _, axes = plt.subplots(1, 2)
+    for ax, part, color, title in zip(
+        axes, ("train_loss", "validation_loss"), ("training", "test"), ("Training", "Later events"), strict=True
+    ):
+        ax.plot(epochs, [row[part] for row in history], color=COLORS[color], marker=MARKERS[color], markersize=4)
+        ax.set(title=title, xlabel="epoch", xticks=epochs)
+    axes[0].set_ylabel("loss, both questions")
+    axes[1].set_ylabel("nats per hidden field")
+
+
+def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None:
+    """Points (events, 2) in the colours of their groups, at most five; crosses where `marked` (events,)."""
+    _, ax = plt.subplots(figsize=(7, 4.5))
+    colors = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+    for name, color in zip(sorted(set(group)), colors, strict=False):
+        own = (group == name).to_numpy() & ~marked
+        ax.scatter(position[own, 0], position[own, 1], s=5, color=color, alpha=0.6, linewidths=0, rasterized=True)
+        ax.scatter([], [], s=20, color=color, label=name)
+    ax.scatter(position[marked, 0], position[marked, 1], s=22, color=INK, marker="x", linewidths=1, label="incident")
+    ax.set(xticks=[], yticks=[])
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def plot_scenarios(found: pl.DataFrame, methods: Sequence[str]) -> None:
+    """ROC AUC by scenario, a row each: mean over seeds and range, of methods of `detection_experiment`'s table."""
+    by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
+    spread = by.agg(pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high"))
+    names = spread.filter(method=methods[0]).sort("roc_auc")["scenario"].to_list()
+    _, ax = plt.subplots(figsize=(7, 4.5))
+    for i, method in enumerate(methods):
+        values = {row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)}
+        y = np.arange(len(names)) + 0.24 - 0.16 * i
+        ax.hlines(y, [values[n]["low"] for n in names], [values[n]["high"] for n in names], color=COLORS[method])
+        ax.plot(
+            [values[n]["roc_auc"] for n in names], y, color=COLORS[method], marker=MARKERS[method], markersize=5,
+            linestyle="none", label=method,
+        )  # fmt: skip
+    ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
