@@ -18,7 +18,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: igno
 from nbsrc.detect import HELD_OUT, MOST_SURPRISING, KNNDetector, SurpriseDetector, rows_of, tail, tails
 from nbsrc.encode import EncodedEvents, EventEncoder
 from nbsrc.ocsf import flatten
-from nbsrc.pretrain import MaskedModel, object_of, pretrain, split_by_time
+from nbsrc.pretrain import MaskedModel, objects_of, pretrain, split_by_time
 from nbsrc.simulate import simulate_events
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import default_device
@@ -215,7 +215,7 @@ def _rarest(baseline: EncodedEvents, past: np.ndarray, new: np.ndarray) -> np.nd
     recent = past[split_by_time(baseline.time, HELD_OUT)[1]]
     far = [np.hstack([np.abs(rows[:, :n]), rows[:, n:]]) for rows in (recent, new)]
     surprise = tails(np.sort(far[0].T, axis=1), far[1])
-    owners = np.array([object_of(name) for name in baseline.numeric_names + baseline.categorical_names])
+    owners = np.array(objects_of(baseline.numeric_names + baseline.categorical_names))
     objects = np.stack([surprise[:, owners == name].max(1) for name in np.unique(owners)], 1)
     return np.sort(objects, 1)[:, -MOST_SURPRISING:].sum(1)
 

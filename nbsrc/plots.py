@@ -302,7 +302,7 @@ def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
         ax.plot(epochs, [row[part] for row in history], color=COLORS[color], marker=MARKERS[color], markersize=4)
         ax.set(title=title, xlabel="epoch", xticks=epochs)
     axes[0].set_ylabel("loss, both questions")
-    axes[1].set_ylabel("nats per hidden field")
+    axes[1].set_ylabel("nats per event")
 
 
 def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None:

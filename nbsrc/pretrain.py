@@ -29,22 +29,26 @@ from nbsrc.tabular import TabularResNet
 from nbsrc.training import default_device, one_cycle, watched
 
 MASKED_SHARE = 0.35  # of an event's objects, in training
-PARTS = 8  # of an event's objects: as many passes hide each object once
 REPLACED_SHARE = 0.3  # of an event's objects, in training
-REPLACED_WEIGHT = 2.0  # of the replaced-object loss, beside the masked-field loss
+REPLACED_WEIGHT = 0.5  # of the replaced-object loss, beside the masked-field loss
 TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
 SMALLEST_SCALE = 0.05  # of a quantity's Laplace likelihood, in the encoder's standardised units
 FEWEST_EVENTS = 100  # to learn from
 UNSEEN = 1  # the encoder's index for a category that it has not seen
 
 
-def object_of(name: str) -> str:
-    """The part of an event that a column belongs to: its name up to the first dot.
+def objects_of(names: Sequence[str]) -> list[str]:
+    """The object that each column belongs to: its name up to the first dot; the fields of the event itself are one, "".
 
-    >>> object_of("actor.user.name"), object_of("severity_id"), object_of("time.hour_sin")
-    ('actor', 'severity_id', 'time')
+    Where most columns are fields of the event itself, events are flat, and each field is an object of its own.
+
+    >>> objects_of(["actor.user.name", "actor.user.uid", "device.ip", "severity_id", "time.hour_sin"])
+    ['actor', 'actor', 'device', '', 'time']
+    >>> objects_of(["ip", "path", "bytes", "bytes.present"])
+    ['ip', 'path', 'bytes', 'bytes']
     """
-    return name.partition(".")[0]
+    flat = 2 * sum("." not in name for name in names) > len(names)
+    return [name.partition(".")[0] if flat or "." in name else "" for name in names]
 
 
 class FieldsHead(nn.Module):
@@ -52,7 +56,8 @@ class FieldsHead(nn.Module):
 
     Outputs of the one linear layer: location and scale of a Laplace distribution for each quantity, whose likelihood
     is robust: an error pulls equally hard however large it is; the logits of each category.
-    numeric, categorical: the columns of the two arrays that it predicts.
+    A quantity's likelihood is its density in units of the highest one that the head can give, so that no field's
+    likelihood exceeds one. numeric, categorical: the columns of the two arrays that it predicts.
 
     Shape: (rows, d_block) and both arrays -> (rows, len(numeric) + len(categorical))
     """
@@ -77,7 +82,7 @@ class FieldsHead(nn.Module):
         n = len(self.numeric)
         location, spread, logits = self.outputs(embedding).split([n, n, len(self.column)], 1)
         scale = SMALLEST_SCALE + F.softplus(spread)
-        laplace = (numeric.index_select(1, self.numeric) - location).abs() / scale + torch.log(2 * scale)
+        laplace = (numeric.index_select(1, self.numeric) - location).abs() / scale + torch.log(scale / SMALLEST_SCALE)
         # All columns' softmaxes at once: logits within +-30 need no shift before the exponential.
         logits = logits.clamp(-30, 30)
         normalizer = logits.new_zeros(len(logits), len(self.first)).index_add(1, self.column, logits.exp()).log()
@@ -88,13 +93,14 @@ class FieldsHead(nn.Module):
 class MaskedModel(nn.Module):
     """A TabularResNet that predicts the hidden objects of an event from the others.
 
-    An object (the actor with its user and session; a device; a field of the event itself) is hidden as a whole: its
+    An object (the actor with its user and session; a device; the fields of the event itself) is hidden as a whole: its
     fields nearly repeat each other, and a field that is predicted while its twin can be read is never a surprise.
+    Only what is there is hidden: an object that an event does not have is no question.
     NOTE[DIFF] Masked-feature modelling elsewhere hides each column by itself.
     A hidden object's features are zero, and a vector learned for the object is added to the input projection.
 
     Columns are numbered with the numeric ones first, then the categorical ones, as in `names`.
-    The objects are dealt out to eight parts, in the order of their names, with a `FieldsHead` each. One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
+    Each object has a `FieldsHead` of its own. One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
     embedding shows whether an event's parts belong together, and not only what they are.
 
     Raises ValueError if there are not as many names as the network has columns.
@@ -102,7 +108,7 @@ class MaskedModel(nn.Module):
 
     object_of_column: Tensor
     object_of_feature: Tensor
-    order: Tensor
+    always_there: Tensor
     first: Tensor
     known: Tensor
 
@@ -118,24 +124,24 @@ class MaskedModel(nn.Module):
         self.model = model
         self.numeric_names, self.categorical_names = tuple(numeric_names), tuple(categorical_names)
         self.names = self.numeric_names + self.categorical_names
-        self.objects = sorted({object_of(name) for name in self.names})
-        owner = torch.tensor([self.objects.index(object_of(name)) for name in self.names])
+        owners = objects_of(self.names)
+        self.objects = sorted(set(owners))
+        owner = torch.tensor([self.objects.index(name) for name in owners])
+        self.columns = [(owner == i).nonzero().squeeze(1).tolist() for i in range(len(self.objects))]
         widths = [1] * model.n_numeric + (model.embeddings.widths if model.embeddings is not None else [])
         sizes = torch.tensor(model.cardinalities, dtype=torch.int64)
-        self.parts = [[i for i, o in enumerate(owner.tolist()) if o % PARTS == part] for part in range(PARTS)]
-        self.parts = [part for part in self.parts if part]
-        order = torch.tensor([column for part in self.parts for column in part])
+        n = model.n_numeric
+        quantities_only = torch.tensor([columns[-1] < n for columns in self.columns])
         self.register_buffer("object_of_column", owner, persistent=False)
         self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
-        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("known", torch.ones(int(sizes.sum()), dtype=torch.bool))
         self.mask_vectors = nn.Parameter(torch.randn(len(self.objects), model.d_block) / math.sqrt(model.d_block))
         self.normalization = nn.BatchNorm1d(model.d_block)
-        n = model.n_numeric
         self.heads = nn.ModuleList(
-            FieldsHead(model.d_block, [i for i in part if i < n], [i - n for i in part if i >= n], model.cardinalities)
-            for part in self.parts
+            FieldsHead(model.d_block, [i for i in own if i < n], [i - n for i in own if i >= n], model.cardinalities)
+            for own in self.columns
         )
         self.replaced_head = nn.Linear(model.d_block, len(self.objects))
 
@@ -147,22 +153,34 @@ class MaskedModel(nn.Module):
         """Each event's embedding, nothing hidden: (rows, numeric), (rows, categorical) -> (rows, d_block)"""
         return self.model.embed(numeric, self.common(categorical))
 
+    def there(self, categorical: Tensor) -> Tensor:
+        """Which objects an event has, by its fields that are not missing: (rows, categorical) -> (rows, objects), bool
+
+        Missing quantities have a category that says so; an object without categories is always there.
+        """
+        owner = self.object_of_column[self.model.n_numeric :]
+        found = torch.zeros(len(categorical), len(self.objects), device=categorical.device)
+        return self.always_there | (found.index_add(1, owner, (categorical > 0).to(found.dtype)) > 0)
+
     def masked_loss(
         self, numeric: Tensor, categorical: Tensor, masked: Tensor, *, trimmed: float = 0.0
     ) -> Tensor:
         """Mean negative log-likelihood, in nats, of the hidden fields.
 
-        Shape: masked (rows, objects), bool. The share `trimmed` of the events, those with the least likely
-        fields, is left out of the mean.
+        Shape: masked (rows, objects), bool: those to hide, as far as they are there. The share `trimmed` of the
+        events, those with the least likely fields, is left out of the mean.
         """
         categorical = self.common(categorical)
+        masked = masked & self.there(categorical)
         visible = ~masked.index_select(1, self.object_of_feature)
         x = self.model.input_projection(self.model.features(numeric, categorical) * visible)
         embedding = self._blocks(x + masked.to(x.dtype) @ self.mask_vectors)
-        nll = torch.cat([head(embedding, numeric, categorical) for head in self.heads], 1)
-        of_hidden = masked.index_select(1, self.object_of_column[self.order])
-        total = (nll * of_hidden).sum(1)
-        fields = of_hidden.sum(1)
+        total = embedding.new_zeros(len(embedding))
+        for i, head in enumerate(self.heads):
+            rows = masked[:, i].nonzero().squeeze(1)
+            nll = head(embedding.index_select(0, rows), numeric[rows], categorical[rows])
+            total = total.index_add(0, rows, nll.sum(1))
+        fields = masked.to(total.dtype) @ total.new_tensor([len(own) for own in self.columns])
         mean = total.detach() / fields.clamp(min=1)
         kept = mean.argsort()[: len(mean) - int(len(mean) * trimmed)]
         return total[kept].sum() / fields[kept].sum().clamp(min=1)
@@ -185,23 +203,25 @@ class MaskedModel(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, target)
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Negative log-likelihood, in nats, of each field given other objects: -> (rows, columns)
+        """Negative log-likelihood, in nats, of each field given the other objects: -> (rows, columns)
 
-        In eight passes, each of which hides the objects of one part and predicts them from all others.
+        In one pass for each object, over the events that have it; the fields of the others have none: 0.
         """
         categorical = self.common(categorical)
         features = self.model.features(numeric, categorical)
         projected = self.model.input_projection(features)
         weight = self.model.input_projection.weight
-        parts = []
-        for columns, head in zip(self.parts, self.heads, strict=True):
-            hidden = self.object_of_column[columns].unique()
-            own = torch.isin(self.object_of_feature, hidden).nonzero().squeeze(1)
-            # The projection is linear: taking a part out is cheaper than projecting the others again.
-            taken_out = features.index_select(1, own) @ weight.index_select(1, own).T
-            embedding = self._blocks(projected - taken_out + self.mask_vectors[hidden].sum(0))
-            parts.append(head(embedding, numeric, categorical))
-        return torch.cat(parts, 1)[:, self.order.argsort()]
+        there = self.there(categorical)
+        nll = features.new_zeros(len(features), len(self.names))
+        for i, (columns, head) in enumerate(zip(self.columns, self.heads, strict=True)):
+            rows = there[:, i].nonzero()
+            own = (self.object_of_feature == i).nonzero().squeeze(1)
+            # The projection is linear: taking an object's part out is cheaper than projecting the others again.
+            taken_out = features[rows, own] @ weight.index_select(1, own).T
+            rows = rows.squeeze(1)
+            embedding = self._blocks(projected[rows] - taken_out + self.mask_vectors[i])
+            nll[rows[:, None], nll.new_tensor(columns, dtype=torch.int64)] = head(embedding, numeric[rows], categorical[rows])
+        return nll
 
     def _blocks(self, x: Tensor) -> Tensor:
         for block in self.model.blocks:
@@ -276,7 +296,7 @@ def pretrain(
 ) -> list[dict[str, float]]:
     """Train `model` in place on past events, and leave it in eval mode with the weights of its best epoch.
 
-    The loss is that of the masked fields plus, doubled, that of the replaced objects. The last `validation` share
+    The loss is that of the masked fields plus half that of the replaced objects. The last `validation` share
     of the events, by time, is not trained on; training stops when their loss has not fallen for `patience` epochs.
     Categories that occur once only among the others are treated as unseen ones, so that the network learns how
     often something new is to be expected, and where (the idea of Good and Turing; Good 1953).
@@ -287,7 +307,7 @@ def pretrain(
     exists; the result is that of a run that was never interrupted.
 
     Returns one row per epoch: `epoch` (from 1), `lr`, `train_loss` (both losses, with dropout) and
-    `validation_loss` (nats per field, by `column_nll`, without dropout).
+    `validation_loss` (nats per event, by `column_nll`, without dropout).
     Equal arguments and initial weights give equal results on one machine's CPU.
 
     Raises ValueError if there are too few events, a numeric value is not finite, the columns are not the model's,
@@ -359,7 +379,7 @@ def pretrain(
                 "epoch": epoch + 1,
                 "lr": optimizer.param_groups[0]["lr"],
                 "train_loss": float(total) / len(past),
-                "validation_loss": float(torch.stack(sums).sum()) / len(recent) / len(model.names),
+                "validation_loss": float(torch.stack(sums).sum()) / len(recent),
             })  # fmt: skip
             if history[-1]["validation_loss"] == min(row["validation_loss"] for row in history):
                 best = {name: value.clone() for name, value in model.state_dict().items()}

@@ -48,6 +48,8 @@ def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Seque
         moment = datetime.fromisoformat(start) if isinstance(start, str) else start
     except ValueError:
         raise ValueError(f"start={start!r} is not a date; write it like {START}") from None
+    if not 1990 <= moment.year <= 9990:  # hire dates lie years before, certificates end years after
+        raise ValueError(f"start={start!r} is out of range; choose a moment from 1990 to 9990")
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -175,7 +177,8 @@ def simulate_events(n: int, *, seed: int, start: str | datetime = START,
         scenario: its `metadata.uid`, the scenario, and the number of the instance, from 0. No event says it itself.
 
     Raises:
-        ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown scenario, a start that is no date.
+        ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown scenario, a start that is no date
+            or not from 1990 to 9990.
     """
     return _simulate(n, seed=seed, start=start, scenarios=scenarios, show_progress=False)
 

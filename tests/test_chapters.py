@@ -246,3 +246,28 @@ def test_the_transformers_cost_grows_faster_than_the_features_and_the_resnets_do
 def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
     past, leaky = (float(share) for share in re.findall(r"fitted on \w+(?: \w+)?: ([\d.]+)%", part2_printed))
     assert past > leaky
+
+
+def test_detectors_are_measured_and_none_is_an_alarm(part2):
+    assert part2["runs"] == 6 and part2["surprise_wins"] > 3  # against the untrained twin
+    assert part2["best_recall"] < 20 and part2["best_ap_value"] < 0.3
+    assert abs(part2["rarity_auc"] - part2["surprise_auc"]) < 0.1  # "about as well"
+
+
+def test_the_network_knows_a_little_of_who_works_from_where(part2_printed):
+    counting, own, others = (float(n) for n in re.findall(r": ([\d.]+) nats for the actor's user", part2_printed))
+    assert own < counting and own < others
+
+
+def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part2_printed):
+    with_cap, without = re.findall(r"rank ([\d,]+) of 12,000", part2_printed)
+    assert int(with_cap.replace(",", "")) < 1200 < 6000 < int(without.replace(",", ""))
+
+
+def test_a_lower_budget_flags_less(part2_printed):
+    shares = [float(n) for n in re.findall(r"budget [\d.]+%: ([\d.]+)% of normal", part2_printed)]
+    assert len(shares) == 3 and shares == sorted(shares) and shares[0] < 5
+
+
+def test_the_command_on_the_page_accounts_for_every_event(part2_printed):
+    assert "7000 records, 1 rejected" in part2_printed and "2000 read, 0 rejected, 2000 scored" in part2_printed

@@ -31,6 +31,15 @@ BYTES = pl.Series("traffic.bytes", [1, 10, None, 1000])
 COSTS = pl.DataFrame(
     {"model": ["ResNet", "ResNet", "FT-Transformer"], "features": [16, 32, 16], "seconds": [0.1, 0.2, 0.3]}
 )
+EPOCHS = [{"epoch": i, "lr": 0.1, "train_loss": 1 / i, "validation_loss": 20 / i} for i in (1, 2, 3)]
+FOUND = pl.DataFrame(
+    [
+        {"scenario": scenario, "method": method, "roc_auc": auc + 0.05 * seed}
+        for scenario, auc in (("all", 0.7), ("beaconing", 0.5), ("ransomware", 0.8))
+        for method in ("Surprise", "Rarity")
+        for seed in (0, 1)
+    ]
+)
 FIGURES = {
     "degradation": lambda: plots.plot_degradation(DEGRADATION),
     "gradient flow": lambda: plots.plot_gradient_flow(gradient_flow(depths=(3, 4), seeds=(0,), device="cpu")),
@@ -40,6 +49,9 @@ FIGURES = {
     "encoded": lambda: plots.plot_encoded(DESCRIBED, BYTES, np.array([-1.0, 0.0, 0.0, 1.0])),
     "rarity": lambda: plots.plot_rarity(np.array([0.1, 0.01, 0.2]), pl.Series(["normal", "beaconing", "normal"])),
     "costs": lambda: plots.plot_costs(COSTS),
+    "pretraining": lambda: plots.plot_pretraining(EPOCHS),
+    "map": lambda: plots.plot_map(np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])),
+    "scenarios": lambda: plots.plot_scenarios(FOUND, ["Surprise", "Rarity"]),
 }
 
 
@@ -81,7 +93,14 @@ def test_predictions_say_what_was_taken_for_what():
 def test_methods_keep_colours_that_are_told_apart():
     kinds = ("plain", "plain + BatchNorm", "residual")
     assert len({plots.COLORS[kind] for kind in kinds}) == 3
+    assert len({plots.COLORS[method] for method in ("Surprise", "kNN, embeddings", "Rarity", "Isolation Forest")}) == 4
     assert set(plots.MARKERS) == set(plots.COLORS)
+
+
+def test_scenarios_are_rows_in_the_order_of_the_first_method_and_all_is_left_out():
+    plots.plot_scenarios(FOUND, ["Surprise", "Rarity"])
+    assert [label.get_text() for label in plt.gca().get_yticklabels()] == ["beaconing", "ransomware"]
+    assert plt.gca().lines[0].get_xdata() == pytest.approx([0.525, 0.825])
 
 
 def test_a_table_has_headers_and_escapes_what_it_shows():

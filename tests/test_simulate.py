@@ -267,8 +267,9 @@ def test_the_command_writes_the_same_stream_in_both_formats(tmp_path, capsys) ->
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--events", "many"], ["--events", "10"], ["--events", "2000", "--start", "soon"], ["--events", "2000", "--seed", "-1"],
-    ["--events", "2000", "--format", "xml"], []])
+    ["--events", "many"], ["--events", "10"], ["--events", "2000", "--start", "soon"],
+    ["--events", "2000", "--start", "9999-12-30"], ["--events", "2000", "--start", "1969-12-31T23:00:00+05:00"],
+    ["--events", "2000", "--seed", "-1"], ["--events", "2000", "--format", "xml"], []])
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments) -> None:
     out = tmp_path / "out"
     try:
