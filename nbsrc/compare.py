@@ -199,7 +199,8 @@ def usual_scores(baseline: EncodedEvents, events: EncodedEvents, *, seed: int) -
     """
     past_rarity, rarity = _rarity(baseline, baseline), _rarity(baseline, events)
     scores = {"Rarity": _rarest(baseline, past_rarity, rarity)}
-    forest = IsolationForest(n_estimators=200, max_samples=4096, random_state=seed).fit(past_rarity)
+    samples = min(4096, len(past_rarity))
+    forest = IsolationForest(n_estimators=200, max_samples=samples, random_state=seed).fit(past_rarity)
     scores["Isolation Forest"] = -forest.score_samples(rarity)
     rng = np.random.default_rng(seed)
     tables = [rng.choice([-1.0, 1.0], (n, DISTANCE_WIDTH)) / math.sqrt(2 * DISTANCE_WIDTH) for n in baseline.cardinalities]

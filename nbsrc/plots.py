@@ -314,7 +314,7 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
         ax.scatter(position[own, 0], position[own, 1], s=5, color=color, alpha=0.6, linewidths=0, rasterized=True)
         ax.scatter([], [], s=20, color=color, label=name)
     ax.scatter(position[marked, 0], position[marked, 1], s=22, color=INK, marker="x", linewidths=1, label="incident")
-    ax.set(xticks=[], yticks=[])
+    ax.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate")
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 

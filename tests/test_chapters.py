@@ -260,8 +260,8 @@ def test_the_network_knows_a_little_of_who_works_from_where(part2_printed):
 
 
 def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part2_printed):
-    with_cap, without = re.findall(r"rank ([\d,]+) of 12,000", part2_printed)
-    assert int(with_cap.replace(",", "")) < 1200 < 6000 < int(without.replace(",", ""))
+    ranks = [int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part2_printed)]
+    assert ranks[0] < 1200 and ranks[1] > 6000
 
 
 def test_a_lower_budget_flags_less(part2_printed):
