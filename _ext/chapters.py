@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -85,6 +86,18 @@ def read_chapter(path: Path) -> NotebookNode:
     return parse(with_fingerprint(path.read_text(encoding="utf-8"), path)[0], path)
 
 
+def how_it_ended(kernel) -> str:
+    """In words, what the process of a kernel manager ended with."""
+    process = kernel.provisioner.process
+    if process is None:
+        return "the kernel was shut down, by an interrupt of this process or because it gave no answer"
+    code = process.poll()
+    if code >= 0:
+        return f"the kernel died with exit code {code}"
+    hint = "; out of memory?" if code == -signal.SIGKILL else ""
+    return f"the kernel died of signal {-code}, {signal.Signals(-code).name}{hint}"
+
+
 def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
     """Run every cell of ``notebook`` in place, in a fresh kernel; return the seconds it took.
 
@@ -110,10 +123,11 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
         on_cell_start=started,
         on_cell_complete=finished,
     )
+    kernel = client.create_kernel_manager()
     start = time.perf_counter()
     try:
         client.execute()
-    except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: a dead kernel
+    except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: no kernel
         cell = notebook.cells[running]
         lines = notebook.metadata.get("source_map")
         where = f" (line {lines[running] + 1})" if lines else ""
@@ -122,7 +136,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
         elif isinstance(error, CellTimeoutError):
             reason = f"ran for more than {TIMEOUT} seconds"
         else:
-            reason = "the kernel died (out of memory?)"
+            reason = how_it_ended(kernel)
         number = code_cells.index(running) + 1
         source = "\n".join("    " + line for line in cell.source.split("\n"))
         raise ChapterError(f"{name}, code cell {number}{where}: {reason}\n{source}") from None

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from chapters import ChapterError, execute
+from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,21 +78,30 @@ def test_only_what_a_chapter_runs_on_makes_it_run_again(book):
     assert "value 2" in page.read_text()
 
 
+def test_a_failing_cell_fails_the_build_and_is_named(book):
+    with open(book / "chapter.md", "a") as file:
+        file.write("\n```{code-cell} ipython3\n1 / 0\n```\n")
+    result = build(book)
+    assert result.returncode != 0
+    assert "chapter, code cell 2 (line 18): ZeroDivisionError: division by zero\n    1 / 0" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
 @pytest.mark.parametrize(
     "source, reason",
     [
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("import os; os._exit(1)", "the kernel died"),
+        ("import os; os._exit(3)", "the kernel died with exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the kernel died of signal 9, SIGKILL; out of memory?"),
+        ("import os, signal; os.kill(os.getppid(), signal.SIGTERM)", "the kernel was shut down, by an interrupt of this process"),
     ],
 )
-def test_a_failing_cell_fails_the_build_and_is_named(book, source, reason):
-    with open(book / "chapter.md", "a") as file:
-        file.write(f"\n```{{code-cell}} ipython3\n{source}\n```\n")
-    result = build(book)
-    assert result.returncode != 0
-    assert f"chapter, code cell 2 (line 18): {reason}" in result.stdout
-    assert f"    {source}" in result.stdout
-    assert "Traceback" not in result.stdout
+def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(source, reason):
+    cells = [new_code_cell("1"), new_code_cell(source), new_code_cell("2")]
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    with pytest.raises(ChapterError) as error:
+        execute(notebook, "chapter")
+    assert str(error.value).startswith(f"chapter, code cell 2: {reason}")
+    assert str(error.value).endswith(f"\n    {source}")
 
 
 def test_a_broken_reference_fails_the_build_and_is_named(book):
