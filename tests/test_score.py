@@ -185,7 +185,7 @@ def test_an_event_without_uid_or_time_has_null_there(scorer):
 
 def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_terminal(files, scorer, tmp_path):
     events = [json.loads(line) for line in (files / "new.jsonl").read_text().splitlines()]
-    events[250]["src_endpoint"]["ip"] = "\x1b[2Jhost\n7" + "x" * 100
+    events[250]["src_endpoint"] = {"hostname": "laptop", "ip": "\x1b[2Jhost\n7" + "x" * 100}
     given = write_lines(tmp_path / "new.jsonl", events)
     report = score_files(scorer, [given], tmp_path / "scores.parquet", events_at_once=17)
     best = pl.read_parquet(tmp_path / "scores.parquet").sort("score", descending=True).head(10)
