@@ -63,6 +63,9 @@ class EncodedEvents:
     time: np.ndarray
 
 
+Feature = tuple[str, pl.Expr]  # the column that a feature is made of, and how
+
+
 @dataclass
 class Column:
     """What the fitted rows decided for one column."""
@@ -122,7 +125,7 @@ class EventEncoder(BaseEstimator):
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
         _refuse_nested(rows)
-        rows = rows.select(sorted(rows.columns))
+        rows = pl.DataFrame([rows[name] for name in sorted(rows.columns)])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             counts = list(pool.map(_counts, rows.get_columns()))
             columns = list(pool.map(self._judge, rows.get_columns(), counts))
@@ -148,27 +151,28 @@ class EventEncoder(BaseEstimator):
             warnings.warn(f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2)
         kept = [c for c in self.columns_ if c.decision == "kept"]
         schema = rows.schema
-        numeric: list[pl.Expr] = []
-        categorical: list[pl.Expr] = []
+        numeric: list[Feature] = []
+        categorical: list[Feature] = []
         for c in kept:
             dtype = schema.get(c.column, pl.Null())
             if c.kind == "quantity":
-                numeric.append(_scaled(c, c.column, dtype))
+                numeric.append((c.column, _scaled(c, c.column, dtype)))
             elif c.kind == "time":
-                numeric += _angles(_moment(c.column, dtype))
+                numeric += [(c.column, angle) for angle in _angles(_moment(c.column, dtype))]
             else:
-                categorical.append(_index(c, dtype))
+                categorical.append((c.column, _index(c, dtype)))
         for c in (c for c in kept if c.present):
             value = (_amount if c.kind == "quantity" else _moment)(c.column, schema.get(c.column, pl.Null()))
-            categorical.append(pl.when(value.is_null()).then(MISSING).otherwise(UNSEEN + 1))
-        time = pl.coalesce([_moment(name, schema.get(name, pl.Null())) for name in TIME_COLUMNS]).fill_null(0)
+            categorical.append((c.column, pl.when(value.is_null()).then(MISSING).otherwise(UNSEEN + 1)))
+        times = [_moment(name, schema.get(name, pl.Null())) for name in TIME_COLUMNS]
+        time = rows.with_row_index("\0row").with_columns(pl.coalesce(*times, 0).cast(pl.Int64).alias("\0time"))["\0time"]
         return EncodedEvents(
-            numeric=_array(rows, numeric, pl.Float32),
-            categorical=_array(rows, categorical, pl.Int64),
+            numeric=np.ascontiguousarray(_array(rows, numeric, np.float32)),
+            categorical=_array(rows, categorical, np.int32).astype(np.int64, order="C"),
             cardinalities=tuple(self._cardinalities()),
             numeric_names=self._numeric_names(),
             categorical_names=self._categorical_names(),
-            time=_array(rows, [time], pl.Int64)[:, 0].copy(),
+            time=time.to_numpy().copy(),
         )
 
     def fit_transform(self, rows: pl.DataFrame, y: None = None) -> EncodedEvents:
@@ -517,7 +521,7 @@ def _counts(series: pl.Series) -> pl.DataFrame:
     """The distinct values as texts, and how often each comes; without what is missing."""
     if series.dtype in (pl.Object, pl.Null):
         return pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
-    counts = series.alias("value").value_counts()
+    counts = series.drop_nulls().alias("value").value_counts()  # most columns are mostly null
     counts = counts.with_columns(as_text("value", series.dtype).alias("value")).drop_nulls()
     if series.dtype == pl.String or series.dtype.is_integer():
         return counts
@@ -670,10 +674,19 @@ def _refuse_nested(rows: pl.DataFrame) -> None:
             raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")
 
 
-def _array(rows: pl.DataFrame, columns: list[pl.Expr], dtype: Any) -> np.ndarray:
-    if not columns:
-        return np.empty((rows.height, 0), dtype=np.float32 if dtype == pl.Float32 else np.int64)
-    named = [expr.cast(dtype).alias(str(i)) for i, expr in enumerate(columns)]
-    # The row count makes frames of constants (all columns absent) as long as the rows.
-    frame = rows.with_row_index("\0row").select("\0row", *named).drop("\0row")
-    return np.ascontiguousarray(frame.to_numpy(order="fortran"))  # in two steps: faster than order="c"
+def _array(rows: pl.DataFrame, features: list[Feature], dtype: type) -> np.ndarray:
+    """The features of all rows, column by column; where its source is null (most are, mostly) or not there, 0."""
+    array: np.ndarray = np.zeros((rows.height, len(features)), dtype, order="F")
+    given = {series.name: series for series in rows.get_columns()}
+
+    def fill(i: int) -> None:
+        name, expression = features[i]
+        series = given.get(name)
+        if series is None or series.null_count() == len(series):
+            return
+        values = series.drop_nulls().to_frame().select(expression).to_series().to_numpy()
+        array[series.is_not_null().to_numpy() if len(values) < len(series) else slice(None), i] = values
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(len(features))))
+    return array

@@ -102,7 +102,7 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     for series in events.get_columns():
         for name, leaf in _leaves(series.name, series, exclude):
             columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
-    return _frame([s.alias(name) for name, s in columns.items()], events.height)
+    return _frame([s.alias(name) for name, s in columns.items()], events.height).rechunk()  # for what comes next
 
 
 def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
