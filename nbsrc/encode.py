@@ -677,16 +677,16 @@ def _refuse_nested(rows: pl.DataFrame) -> None:
 def _array(rows: pl.DataFrame, features: list[Feature], dtype: type) -> np.ndarray:
     """The features of all rows, column by column; where its source is null (most are, mostly) or not there, 0."""
     array: np.ndarray = np.zeros((rows.height, len(features)), dtype, order="F")
-    given = {series.name: series for series in rows.get_columns()}
-
-    def fill(i: int) -> None:
-        name, expression = features[i]
-        series = given.get(name)
-        if series is None or series.null_count() == len(series):
-            return
-        values = series.drop_nulls().to_frame().select(expression).to_series().to_numpy()
-        array[series.is_not_null().to_numpy() if len(values) < len(series) else slice(None), i] = values
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(fill, range(len(features))))
+    # Columns that are there in the same rows are computed together.
+    there = {series.name: series.is_not_null().to_numpy() for series in rows.select({f[0] for f in features} & set(rows.columns))}
+    together: dict[bytes, list[int]] = {}
+    for i, (name, _) in enumerate(features):
+        if name in there:
+            together.setdefault(there[name].tobytes(), []).append(i)
+    for group in together.values():
+        mask = there[features[group[0]][0]]
+        if mask.any():
+            values = rows.select({features[i][0] for i in group}).filter(pl.Series(mask))
+            for i, series in zip(group, values.select(features[i][1].alias(str(i)) for i in group), strict=True):
+                array[mask, i] = series.to_numpy()
     return array

@@ -59,13 +59,13 @@ class FieldsHead(nn.Module):
     A quantity's likelihood is its density in units of the highest one that the head can give, so that no field's
     likelihood exceeds one. numeric, categorical: the columns of the two arrays that it predicts.
 
-    Shape: (rows, d_block) and both arrays -> (rows, len(numeric) + len(categorical))
+    Shape: (rows, d_block), and the two arrays' own columns -> (rows, len(numeric) + len(categorical))
     """
 
     numeric: Tensor
     categorical: Tensor
-    column: Tensor
     first: Tensor
+    column: Tensor
 
     def __init__(
         self, d_block: int, numeric: Sequence[int], categorical: Sequence[int], cardinalities: Sequence[int]
@@ -74,20 +74,20 @@ class FieldsHead(nn.Module):
         sizes = torch.tensor([cardinalities[column] for column in categorical], dtype=torch.int64)
         self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64), persistent=False)
         self.register_buffer("categorical", torch.tensor(categorical, dtype=torch.int64), persistent=False)
-        self.register_buffer("column", torch.arange(len(sizes)).repeat_interleave(sizes), persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
+        column = torch.eye(len(sizes)).repeat_interleave(sizes, 0)
+        self.register_buffer("column", column, persistent=False)  # (logits, columns): which logit is of which column
         self.outputs = nn.Linear(d_block, 2 * len(numeric) + int(sizes.sum()))
 
     def forward(self, embedding: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
         n = len(self.numeric)
         location, spread, logits = self.outputs(embedding).split([n, n, len(self.column)], 1)
         scale = SMALLEST_SCALE + F.softplus(spread)
-        laplace = (numeric.index_select(1, self.numeric) - location).abs() / scale + torch.log(scale / SMALLEST_SCALE)
+        laplace = (numeric - location).abs() / scale + torch.log(scale / SMALLEST_SCALE)
         # All columns' softmaxes at once: logits within +-30 need no shift before the exponential.
         logits = logits.clamp(-30, 30)
-        normalizer = logits.new_zeros(len(logits), len(self.first)).index_add(1, self.column, logits.exp()).log()
-        true = categorical.index_select(1, self.categorical) + self.first
-        return torch.cat([laplace, normalizer - logits.gather(1, true)], 1)
+        normalizer = (logits.exp() @ self.column).log()
+        return torch.cat([laplace, normalizer - logits.gather(1, categorical + self.first)], 1)
 
 
 class MaskedModel(nn.Module):
@@ -108,6 +108,9 @@ class MaskedModel(nn.Module):
 
     object_of_column: Tensor
     object_of_feature: Tensor
+    feature_order: Tensor
+    place: Tensor
+    object_of_category: Tensor
     always_there: Tensor
     first: Tensor
     known: Tensor
@@ -134,6 +137,9 @@ class MaskedModel(nn.Module):
         quantities_only = torch.tensor([columns[-1] < n for columns in self.columns])
         self.register_buffer("object_of_column", owner, persistent=False)
         self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
+        self.register_buffer("feature_order", self.object_of_feature.argsort(stable=True), persistent=False)
+        self.register_buffer("place", owner.argsort(stable=True).argsort(), persistent=False)
+        self.register_buffer("object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False)
         self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("known", torch.ones(int(sizes.sum()), dtype=torch.bool))
@@ -158,9 +164,7 @@ class MaskedModel(nn.Module):
 
         Missing quantities have a category that says so; an object without categories is always there.
         """
-        owner = self.object_of_column[self.model.n_numeric :]
-        found = torch.zeros(len(categorical), len(self.objects), device=categorical.device)
-        return self.always_there | (found.index_add(1, owner, (categorical > 0).to(found.dtype)) > 0)
+        return self.always_there | ((categorical > 0).to(self.object_of_category.dtype) @ self.object_of_category > 0)
 
     def masked_loss(
         self, numeric: Tensor, categorical: Tensor, masked: Tensor, *, trimmed: float = 0.0
@@ -178,7 +182,7 @@ class MaskedModel(nn.Module):
         total = embedding.new_zeros(len(embedding))
         for i, head in enumerate(self.heads):
             rows = masked[:, i].nonzero().squeeze(1)
-            nll = head(embedding.index_select(0, rows), numeric[rows], categorical[rows])
+            nll = self._own_nll(head, embedding.index_select(0, rows), rows, numeric, categorical)
             total = total.index_add(0, rows, nll.sum(1))
         fields = masked.to(total.dtype) @ total.new_tensor([len(own) for own in self.columns])
         mean = total.detach() / fields.clamp(min=1)
@@ -208,20 +212,29 @@ class MaskedModel(nn.Module):
         In one pass for each object, over the events that have it; the fields of the others have none: 0.
         """
         categorical = self.common(categorical)
-        features = self.model.features(numeric, categorical)
-        projected = self.model.input_projection(features)
-        weight = self.model.input_projection.weight
+        features = self.model.features(numeric, categorical).index_select(1, self.feature_order)
+        weights = self.model.input_projection.weight.index_select(1, self.feature_order)
+        sizes = self.object_of_feature.bincount(minlength=len(self.objects)).tolist()
+        # The projection is linear: it is the sum of the objects' parts, of which one is taken out.
+        parts = [own @ w.T for own, w in zip(features.split(sizes, 1), weights.split(sizes, 1), strict=True)]
+        projected = torch.stack(parts).sum(0) + self.model.input_projection.bias
         there = self.there(categorical)
         nll = features.new_zeros(len(features), len(self.names))
-        for i, (columns, head) in enumerate(zip(self.columns, self.heads, strict=True)):
-            rows = there[:, i].nonzero()
-            own = (self.object_of_feature == i).nonzero().squeeze(1)
-            # The projection is linear: taking an object's part out is cheaper than projecting the others again.
-            taken_out = features[rows, own] @ weight.index_select(1, own).T
-            rows = rows.squeeze(1)
-            embedding = self._blocks(projected[rows] - taken_out + self.mask_vectors[i])
-            nll[rows[:, None], nll.new_tensor(columns, dtype=torch.int64)] = head(embedding, numeric[rows], categorical[rows])
-        return nll
+        start = 0
+        for i, head in enumerate(self.heads):
+            rows = there[:, i].nonzero().squeeze(1)
+            others = projected.index_select(0, rows) - parts[i].index_select(0, rows) + self.mask_vectors[i]
+            own = self._own_nll(head, self._blocks(others), rows, numeric, categorical)
+            nll[:, start : start + own.shape[1]].index_copy_(0, rows, own)
+            start += own.shape[1]
+        return nll.index_select(1, self.place)
+
+    @staticmethod
+    def _own_nll(head: nn.Module, embedding: Tensor, rows: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """What `head` says of its own columns of `rows`, whose embeddings are given."""
+        own_numeric = numeric.index_select(1, head.numeric).index_select(0, rows)
+        own_categorical = categorical.index_select(1, head.categorical).index_select(0, rows)
+        return head(embedding, own_numeric, own_categorical)
 
     def _blocks(self, x: Tensor) -> Tensor:
         for block in self.model.blocks:

@@ -38,6 +38,8 @@ def frames(draw):
         texts = pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)
         if dtype not in (pl.String, pl.Binary):
             texts = texts.cast(pl.Float64, strict=False)
+        if dtype == pl.Decimal:  # Polars cannot make one of more digits, not even null
+            texts = texts.clip(-1e30, 1e30)
         if dtype in (pl.Datetime, pl.Duration, pl.Date, pl.Time):
             texts = texts.cast(pl.Int32 if dtype == pl.Date else pl.Int64, strict=False)
         frame = frame.with_columns(texts.cast(dtype, strict=False)) if dtype != pl.Null else frame.with_columns(pl.Series(name, [None] * height))

@@ -146,7 +146,7 @@ def assert_same_scores(a: pl.DataFrame, b: pl.DataFrame) -> None:
 
 def test_a_flat_file_of_another_kind_needs_no_configuration(tmp_path, capsys):
     new = make_requests(200, seed=4)
-    new[17, "agent"] = "scanner/1.0"
+    new[17, "agent"], new[17, "path"] = "scanner/1.0", "/setup.php"
     new[18, "bytes"] = 4_000_000
     make_requests(1000, seed=3).write_parquet(tmp_path / "past.parquet")
     new.write_parquet(tmp_path / "new.parquet")
@@ -156,7 +156,7 @@ def test_a_flat_file_of_another_kind_needs_no_configuration(tmp_path, capsys):
     assert scores["uid"].null_count() == 200
     assert scores["time"].equals(new["ts"].dt.replace_time_zone("UTC").alias("time"))
     assert set(scores["score"].top_k(2)) == set(scores["score"].gather([17, 18]))
-    assert scores["reasons"][17][0] == {"field": "agent", "value": "scanner/1.0"}
+    assert {"field": "agent", "value": "scanner/1.0"} in scores["reasons"][17].to_list()[:2]
     assert scores["reasons"][18][0] == {"field": "bytes", "value": "4000000"}
     printed = capsys.readouterr().out
     assert "bytes=4000000" in printed and "200 scored" in printed
@@ -185,12 +185,12 @@ def test_an_event_without_uid_or_time_has_null_there(scorer):
 
 def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_terminal(files, scorer, tmp_path):
     events = [json.loads(line) for line in (files / "new.jsonl").read_text().splitlines()]
-    events[250]["src_endpoint"] = {"hostname": "laptop", "ip": "\x1b[2Jhost\n7" + "x" * 100}
+    events[20]["src_endpoint"]["ip"] = "\x1b[2Jhost\n7" + "x" * 100
     given = write_lines(tmp_path / "new.jsonl", events)
     report = score_files(scorer, [given], tmp_path / "scores.parquet", events_at_once=17)
     best = pl.read_parquet(tmp_path / "scores.parquet").sort("score", descending=True).head(10)
     assert report.most_anomalous.equals(best)
-    assert best["row"].is_in([20, 30, 250]).sum() == 3
+    assert best["row"].is_in([20, 30]).sum() == 2
     table = score._table(report.most_anomalous).splitlines()
     assert len(table) == 11 and all(line.isprintable() for line in table)
     assert any("host\N{REPLACEMENT CHARACTER}7x" in line and "..." in line for line in table)
