@@ -16,7 +16,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,6 +31,7 @@ __all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_even
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Line = tuple[int, bytes]  # where the record stands in its file (from 1), and its text
 Reject = tuple[str, int, str]
+Parsed = tuple[pl.DataFrame, list[Reject]]
 Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
@@ -72,7 +73,7 @@ def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Iterator[tuple[pl.
     """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
-    frame has the columns that occur in it, in the types that hold their values in this batch. A fitted `EventEncoder`
+    frame has the columns that occur in it, and may have empty ones that occur before it in its file, in the types that hold their values in this batch. A fitted `EventEncoder`
     encodes them equally all the same, except where an attribute is a list or an object in one record and something else
     in another (it is one JSON text in the batches with both), has over 1000 keys, or holds numbers beyond 2^53 or
     outside of 0.001 to 10^15 beside fractions or texts (rounded, or written differently as texts).
@@ -167,11 +168,7 @@ def _batches(files: list[Path], batch_size: int) -> Iterator[tuple[pl.DataFrame,
                 continue
             lost: list[Reject] = []
             file = gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
-            lines = _lines(file, str(path), lost)
-            while block := list(islice(lines, batch_size)):
-                rejects: list[Reject] = []
-                events = _read_block(block, str(path), rejects)
-                yield events, _rejects(rejects)
+            yield from _text(_lines(file, str(path), lost), str(path), batch_size)
             if lost:
                 yield pl.DataFrame(), _rejects(lost)
 
@@ -283,18 +280,29 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
 # Blocks of lines into frames.
 
 
-def _read_block(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
-    pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
-    # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
-    likely = _inferred(b"\n".join(line for _, line in block[::SAMPLE])) if len(pieces) > 1 else None
+def _text(lines: Iterator[Line], file: str, batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Blocks of lines as frames and rejects; one block is parsed while the next is read and the last one is used."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
-        parts = list(pool.map(lambda piece: _read_piece(piece, file, likely), pieces))
-    for _, bad in parts:
-        rejects += bad
-    return _stack([events for events, _ in parts])
+        parsing: list[Future[Parsed]] = []
+        likely: Any = None
+        while True:
+            block = list(islice(lines, batch_size))
+            if likely is None and len(block) > PIECE:
+                # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
+                likely = _inferred(b"\n".join(line for _, line in block[::SAMPLE]))
+            pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
+            before, parsing = parsing, [pool.submit(_read_piece, piece, file, likely) for piece in pieces]
+            if before:
+                parts = [future.result() for future in before]
+                for events, _ in parts if likely is not None else []:
+                    grown = _grown(likely, pl.Struct(events.schema))
+                    likely = grown if _plain(grown, 0) else likely
+                yield _stack([events for events, _ in parts]), _rejects([row for _, bad in parts for row in bad])
+            if not block:
+                return
 
 
-def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> tuple[pl.DataFrame, list[Reject]]:
+def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parsed:
     """Fast if the lines allow it, else fast for those of its sixteenths that do."""
     rejects: list[Reject] = []
     events = _read_fast(piece, likely)
@@ -344,6 +352,18 @@ def _decoded(lines: list[bytes], dtype: pl.Struct, counts: Counts) -> pl.Series 
     except pl.exceptions.PolarsError:
         return None
     return None if records.null_count() or _in_series(records) != counts else records
+
+
+def _grown(dtype: Any, other: Any) -> Any:
+    """`dtype` with the fields of `other` that it lacks."""
+    if isinstance(dtype, pl.Struct) and isinstance(other, pl.Struct):
+        fields = {field.name: field.dtype for field in dtype.fields}
+        for field in other.fields:
+            fields[field.name] = _grown(fields.get(field.name, pl.Null()), field.dtype)
+        return pl.Struct(fields)
+    if isinstance(dtype, pl.List) and isinstance(other, pl.List):
+        return pl.List(_grown(dtype.inner, other.inner))
+    return other if dtype == pl.Null else dtype
 
 
 def _plain(dtype: Any, depth: int) -> bool:
