@@ -15,13 +15,13 @@ from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, roc_auc_score  # type: ignore[import-untyped]
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: ignore[import-untyped]
 
-from nbsrc.detect import HELD_OUT, MOST_SURPRISING, KNNDetector, SurpriseDetector, rows_of, tail, tails
+from nbsrc.detect import HELD_OUT, MOST_SURPRISING, KNNDetector, SurpriseDetector, rows_of, sorted_columns, tails
 from nbsrc.encode import EncodedEvents, EventEncoder
 from nbsrc.ocsf import flatten
 from nbsrc.pretrain import MaskedModel, objects_of, pretrain, split_by_time
 from nbsrc.simulate import simulate_events
 from nbsrc.tabular import TabularResNet
-from nbsrc.training import default_device
+from nbsrc.training import default_device, one_thread
 
 PAST = 0.7  # share of a stream, by time, that is baseline
 CONTAMINATION = 0.015  # share of labelled events in the contaminated baseline, copies included
@@ -52,13 +52,9 @@ def detection_experiment(
 
 def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: torch.device) -> pl.DataFrame:
     """One seed and one baseline of `detection_experiment`."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         past, new, scenarios = stream(events, seed=seed, contaminated=baseline == "contaminated")
         scores, thresholds = _scores(past, new, epochs=epochs, seed=seed, device=device)
-    finally:
-        torch.set_num_threads(threads)
     tables = []
     for method, score in scores.items():
         alarms = float((score > thresholds[method])[scenarios == ""].mean()) if method in thresholds else None
@@ -116,13 +112,9 @@ def network_search(
     device = default_device() if device is None else torch.device(device)
 
     def once(setting: dict[str, float], seed: int) -> dict[str, float]:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             model = masked_model(encoded, seed=seed, **setting)  # type: ignore[arg-type]
             history = pretrain(model, encoded, epochs=epochs, seed=seed, device=device, progress=False)
-        finally:
-            torch.set_num_threads(threads)
         parameters = sum(p.numel() for p in model.model.parameters())
         return setting | {
             "parameters": parameters, "seed": seed, "validation_loss": min(row["validation_loss"] for row in history)
@@ -149,7 +141,7 @@ def _scores(
             detector.fit(past)
             scores[method] = detector.decision_function(new)
             thresholds[method] = detector.threshold_
-            together += tail(np.sort(detector.decision_function(recent)), scores[method])
+            together += _tails(detector.decision_function(recent)[:, None], scores[method][:, None])[:, 0]
         if trained:
             scores["Both together"] = together
     return scores | usual_scores(past, new, seed=seed), thresholds
@@ -215,10 +207,15 @@ def _rarest(baseline: EncodedEvents, past: np.ndarray, new: np.ndarray) -> np.nd
     n = baseline.numeric.shape[1]
     recent = past[split_by_time(baseline.time, HELD_OUT)[1]]
     far = [np.hstack([np.abs(rows[:, :n]), rows[:, n:]]) for rows in (recent, new)]
-    surprise = tails(np.sort(far[0].T, axis=1), far[1])
+    surprise = _tails(*far)
     owners = np.array(objects_of(baseline.numeric_names + baseline.categorical_names))
     objects = np.stack([surprise[:, owners == name].max(1) for name in np.unique(owners)], 1)
     return np.sort(objects, 1)[:, -MOST_SURPRISING:].sum(1)
+
+
+def _tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`nbsrc.detect.tails` of columns: (past rows, columns), (rows, columns) -> (rows, columns)"""
+    return tails(sorted_columns(torch.from_numpy(past)), torch.from_numpy(values)).numpy()
 
 
 def _rarity(baseline: EncodedEvents, events: EncodedEvents) -> np.ndarray:

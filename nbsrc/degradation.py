@@ -16,7 +16,7 @@ from joblib import Parallel, cpu_count, delayed
 from nbsrc.blocks import BasicBlock, PlainBlock
 from nbsrc.digits import load_digits
 from nbsrc.resnet import cifar_resnet
-from nbsrc.training import default_device, evaluate, fit
+from nbsrc.training import default_device, evaluate, fit, one_thread
 
 KINDS = {"plain": PlainBlock, "residual": BasicBlock}
 WIDTH = 8  # filters of the first stage
@@ -46,9 +46,7 @@ def depth_experiment(
 
 def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.device) -> dict[str, str | int | float]:
     """Train one net and return its row of the table."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         digits = load_digits()
         torch.manual_seed(seed)
         net = cifar_resnet(depth, block=KINDS[kind], width=WIDTH, in_channels=1)
@@ -58,8 +56,6 @@ def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.de
         )  # fmt: skip
         train = evaluate(net, digits.train_images, digits.train_labels, device=device)
         test = evaluate(net, digits.test_images, digits.test_labels, device=device)
-    finally:
-        torch.set_num_threads(threads)
     return {
         "depth": depth,
         "kind": kind,

@@ -4,15 +4,21 @@ Neither detector looks at a label. `fit` sees the baseline only: its earlier par
 part by time, which `pretrain` did not train on, to learn which scores normal events get.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
 from torch import Tensor
 
 from nbsrc.encode import EncodedEvents
 from nbsrc.pretrain import MaskedModel, read_tensors, split_by_time, write_tensors
+from nbsrc.training import one_thread
+
+Result = TypeVar("Result")
 
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
 MOST_SURPRISING = 3  # objects that make an event's score
@@ -41,15 +47,24 @@ def threshold(scores: np.ndarray, false_alarms: float) -> float:
     return float(np.sort(scores)[len(scores) - 1 - int(false_alarms * len(scores))])
 
 
-def tail(past: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """-log of the share of `past` (sorted) that is at least as large as each value; beyond all of them, it rises on.
+def sorted_columns(values: Tensor) -> Tensor:
+    """(rows, columns) -> (columns, rows), each column sorted: the past of `tails`."""
+    return values.T.contiguous().sort(1).values
 
-    >>> tail(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 3.0, 5.0])).round(2)
-    array([0.13, 0.47, 0.98, 4.08])
+
+def tails(past: Tensor, values: Tensor) -> Tensor:
+    """-log of the share of a column's past values that are at least as large; beyond all of them, it rises on.
+
+    Shape: past (columns, past events), each column sorted; values (rows, columns) -> (rows, columns)
+
+    >>> tails(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0], [2.0], [3.0], [5.0]])).squeeze(1)
+    tensor([0.1335, 0.4700, 0.9808, 4.0794])
     """
-    at_least = len(past) - np.searchsorted(past, values, side="left")
-    beyond = np.maximum(values - past[-1], 0)
-    return -np.log((at_least + 0.5) / (len(past) + 1)) + beyond
+    n = past.shape[1]
+    columns = values.T.contiguous()
+    at_least = n - torch.searchsorted(past, columns)
+    surprise = -torch.log((torch.arange(n + 1, device=past.device) + 0.5) / (n + 1))
+    return (surprise[at_least] + (columns - past[:, -1:]).clamp(min=0)).T
 
 
 class SurpriseDetector:
@@ -63,7 +78,7 @@ class SurpriseDetector:
     the objects are independent. A sum over all of them (Fisher's) would drown one strange field in hundreds.
 
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may exceed `threshold_`.
-    Learned: `reference_` (columns, held-out events), in nats, sorted; `threshold_`.
+    Learned: `reference_` (columns, held-out events), a tensor, in nats, sorted; `threshold_`.
 
     Scores are computed on the device that the model is on. Methods raise ValueError if the events have other
     columns than the model, and NotFittedError before `fit`.
@@ -75,14 +90,15 @@ class SurpriseDetector:
 
     def fit(self, baseline: EncodedEvents) -> "SurpriseDetector":
         """Learn from the last part of the baseline, by time, how large surprises are in normal events."""
-        nll = self._column_nll(rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1]))
+        recent = split_by_time(baseline.time, HELD_OUT)[1]
         # Events must not be compared with themselves: each half, by time, gets its scores from the other.
-        halves = np.array_split(nll, 2)
+        halves = [rows_of(baseline, half) for half in np.array_split(recent, 2)]
+        nll = [self._column_nll(half) for half in halves]
         scores = [
-            self._judge(tails(np.sort(other.T, axis=1), half))[0] for half, other in (halves, halves[::-1])
+            self._judge(sorted_columns(other), half)[0] for half, other in zip(halves, nll[::-1], strict=True)
         ]
         self.threshold_ = threshold(np.concatenate(scores), self.false_alarms)
-        self.reference_ = np.sort(nll.T, axis=1)
+        self.reference_ = sorted_columns(torch.cat(nll))
         return self
 
     def judge(self, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +106,9 @@ class SurpriseDetector:
 
         A field is given by its place in `model.names`. A model of fewer than three objects has as few reasons.
         """
-        self._check_fitted()
-        return self._judge(tails(self.reference_, self._column_nll(encoded)))
+        if not hasattr(self, "reference_"):
+            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
+        return self._judge(self.reference_, encoded)
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
@@ -103,11 +120,12 @@ class SurpriseDetector:
 
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""
-        self._check_fitted()
+        if not hasattr(self, "reference_"):
+            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model.safetensors")
-        tensors = {"reference": torch.from_numpy(self.reference_)}
+        tensors = {"reference": self.reference_}
         about = {"format": 1, "threshold": self.threshold_, "false_alarms": self.false_alarms}
         write_tensors(folder / "surprise.safetensors", tensors, about)
 
@@ -119,37 +137,51 @@ class SurpriseDetector:
         if about.get("format") != 1:
             raise ValueError(f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again")
         self = cls(MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"])
-        self.reference_ = tensors["reference"].numpy()
+        self.reference_ = tensors["reference"]
         self.threshold_ = about["threshold"]
         return self
 
-    def _column_nll(self, encoded: EncodedEvents) -> np.ndarray:
-        self.model.eval()
+    def _column_nll(self, encoded: EncodedEvents) -> Tensor:
+        parts = for_batches(self.model, self.model.column_nll, encoded)
+        return torch.cat(parts) if parts else torch.empty(0, len(self.model.names))
+
+    def _judge(self, reference: Tensor, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
+        owners = self.model.columns
+        past = [reference[own].to(self.model.mask_vectors.device) for own in owners]
+        none = tails(reference[:1], reference[:1, :1])  # of an object that the event does not have
+
+        def judge(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+            surprise = numeric.new_full((len(numeric), len(owners)), float(none))
+            field = categorical.new_tensor([own[0] for own in owners]).repeat(len(numeric), 1)
+            for i, (rows, nll) in enumerate(self.model.object_nll(numeric, categorical)):
+                most, which = tails(past[i], nll).max(1)
+                surprise[rows, i], field[rows, i] = most, which.new_tensor(owners[i])[which]
+            first = surprise.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SURPRISING]
+            return surprise.gather(1, first).sum(1).cpu(), field.gather(1, first).cpu()
+
+        parts = for_batches(self.model, judge, encoded)
+        if not parts:
+            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owners))), np.int64)
+        scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        return scores, reasons
+
+
+def for_batches(
+    model: MaskedModel, function: Callable[[Tensor, Tensor], Result], encoded: EncodedEvents
+) -> list[Result]:
+    """What `function` makes of the events, batch by batch, without gradients; on a CPU, a thread for each batch.
+
+    The model is left in eval mode. Its operations are too small to be shared out between threads.
+    """
+    model.eval()
+
+    def once(batch: tuple[Tensor, Tensor]) -> Result:
         with torch.inference_mode():
-            parts = [self.model.column_nll(*batch).cpu() for batch in self.model.batches(encoded)]
-        return torch.cat(parts).numpy() if parts else np.empty((0, len(self.model.names)), np.float32)
+            return function(*batch)
 
-    def _judge(self, tails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        owner = self.model.object_of_column.cpu().numpy()
-        columns = [np.flatnonzero(owner == i) for i in range(len(self.model.objects))]
-        field = np.stack([own[tails[:, own].argmax(1)] for own in columns], 1)
-        surprise = np.take_along_axis(tails, field, 1)
-        first = np.argsort(-surprise, 1, kind="stable")[:, :MOST_SURPRISING]
-        return np.take_along_axis(surprise, first, 1).sum(1), np.take_along_axis(field, first, 1)
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
-
-
-def tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`tail` for each column: (columns, past events), sorted, and (rows, columns) -> (rows, columns)"""
-    columns = np.zeros((len(past), len(values)))
-    for column, reference, own in zip(columns, past, np.ascontiguousarray(values.T), strict=True):
-        column[:] = tail(reference, reference[:1])
-        larger = np.flatnonzero(own > reference[0])  # few: most events do not have most objects
-        column[larger] = tail(reference, own[larger])
-    return columns.T
+    threads = torch.get_num_threads() if model.mask_vectors.device.type == "cpu" else 1
+    with one_thread():
+        return Parallel(threads, prefer="threads")(delayed(once)(batch) for batch in model.batches(encoded))
 
 
 class KNNDetector:
@@ -217,9 +249,7 @@ class KNNDetector:
         return (self.decision_function(encoded) > self.threshold_).astype(np.int64)
 
     def _embed(self, encoded: EncodedEvents) -> Tensor:
-        self.model.eval()
-        with torch.no_grad():
-            parts = [self.model.embed(*batch) for batch in self.model.batches(encoded)]
+        parts = for_batches(self.model, self.model.embed, encoded)
         return torch.cat(parts) if parts else self.model.mask_vectors.detach()[:0]
 
 

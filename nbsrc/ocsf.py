@@ -15,7 +15,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -69,7 +69,7 @@ def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
     return _stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
 
 
-def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
@@ -158,7 +158,7 @@ def _files(paths: Paths) -> list[Path]:
     return files
 
 
-def _batches(files: list[Path], batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _batches(files: list[Path], batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     for path in files:
         with path.open("rb") as raw:
             magic = raw.read(4)
@@ -173,7 +173,7 @@ def _batches(files: list[Path], batch_size: int) -> Iterator[tuple[pl.DataFrame,
                 yield pl.DataFrame(), _rejects(lost)
 
 
-def _parquet(path: Path, batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _parquet(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     try:
         rows = pl.scan_parquet(path, glob=False)
         height = rows.select(pl.len()).collect().item()
@@ -280,7 +280,7 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
 # Blocks of lines into frames.
 
 
-def _text(lines: Iterator[Line], file: str, batch_size: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _text(lines: Iterator[Line], file: str, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Blocks of lines as frames and rejects; one block is parsed while the next is read and the last one is used."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
         parsing: list[Future[Parsed]] = []

@@ -109,7 +109,6 @@ class MaskedModel(nn.Module):
     object_of_column: Tensor
     object_of_feature: Tensor
     feature_order: Tensor
-    place: Tensor
     object_of_category: Tensor
     always_there: Tensor
     first: Tensor
@@ -138,7 +137,6 @@ class MaskedModel(nn.Module):
         self.register_buffer("object_of_column", owner, persistent=False)
         self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
         self.register_buffer("feature_order", self.object_of_feature.argsort(stable=True), persistent=False)
-        self.register_buffer("place", owner.argsort(stable=True).argsort(), persistent=False)
         self.register_buffer("object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False)
         self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
@@ -206,10 +204,10 @@ class MaskedModel(nn.Module):
         logits = self.replaced_head(F.relu(self.normalization(embedding)))
         return F.binary_cross_entropy_with_logits(logits, target)
 
-    def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Negative log-likelihood, in nats, of each field given the other objects: -> (rows, columns)
+    def object_nll(self, numeric: Tensor, categorical: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each object, the events that have it and the surprise of its fields: (events,), (events, its columns)
 
-        In one pass for each object, over the events that have it; the fields of the others have none: 0.
+        The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
         """
         categorical = self.common(categorical)
         features = self.model.features(numeric, categorical).index_select(1, self.feature_order)
@@ -219,18 +217,20 @@ class MaskedModel(nn.Module):
         parts = [own @ w.T for own, w in zip(features.split(sizes, 1), weights.split(sizes, 1), strict=True)]
         projected = torch.stack(parts).sum(0) + self.model.input_projection.bias
         there = self.there(categorical)
-        nll = features.new_zeros(len(features), len(self.names))
-        start = 0
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
             others = projected.index_select(0, rows) - parts[i].index_select(0, rows) + self.mask_vectors[i]
-            own = self._own_nll(head, self._blocks(others), rows, numeric, categorical)
-            nll[:, start : start + own.shape[1]].index_copy_(0, rows, own)
-            start += own.shape[1]
-        return nll.index_select(1, self.place)
+            yield rows, self._own_nll(head, self._blocks(others), rows, numeric, categorical)
+
+    def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """The surprise of each field, in nats, 0 for those of objects that the event does not have: (rows, columns)"""
+        nll = numeric.new_zeros(len(numeric), len(self.names))
+        for own, (rows, surprise) in zip(self.columns, self.object_nll(numeric, categorical), strict=True):
+            nll[rows[:, None], rows.new_tensor(own)] = surprise
+        return nll
 
     @staticmethod
-    def _own_nll(head: nn.Module, embedding: Tensor, rows: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def _own_nll(head: Any, embedding: Tensor, rows: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
         """What `head` says of its own columns of `rows`, whose embeddings are given."""
         own_numeric = numeric.index_select(1, head.numeric).index_select(0, rows)
         own_categorical = categorical.index_select(1, head.categorical).index_select(0, rows)

@@ -13,7 +13,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -224,10 +225,13 @@ class Report:
         return self.read - self.rejected
 
 
-def _events(paths: list[Path], report: Report, doing: str, at_once: int) -> Iterator[pl.DataFrame]:
+def _events(paths: list[Path], report: Report, doing: str, at_once: int) -> Generator[pl.DataFrame]:
     """The events of the files, batch by batch, counted in `report`. Raises ValueError if there are none."""
-    with tqdm(desc=doing, unit=" events", disable=not watched()) as bar:
-        for events, rejects in iter_events(paths, batch_size=at_once):
+    with (
+        tqdm(desc=doing, unit=" events", disable=not watched()) as bar,
+        closing(iter_events(paths, batch_size=at_once)) as batches,
+    ):
+        for events, rejects in batches:
             report.read += events.height + rejects.height
             report.rejected += rejects.height
             report.first_rejects += rejects.head(SHOWN_REJECTS - len(report.first_rejects)).rows()
@@ -268,8 +272,11 @@ def score_files(
     report, out, parts = Report(), Path(out), list[Path]()
     columns: set[str] = set()
     first = 0
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        for events in _events(paths, report, "scoring", events_at_once):
+    with (
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
+        closing(_events(paths, report, "scoring", events_at_once)) as batches,
+    ):
+        for events in batches:
             rows = flatten(events)
             columns.update(rows.columns)
             scores = scorer._score(rows).with_columns(pl.col("row") + first)

@@ -7,6 +7,7 @@ its progress after every epoch (`nbsrc.cifar10`) drives itself.
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 def default_device() -> torch.device:
     """CUDA where there is a device for it, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Each operation of torch takes one thread of the CPU: for small ones, of which several are done side by side."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def one_cycle(fraction: float) -> float:
