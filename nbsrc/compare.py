@@ -15,7 +15,15 @@ from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, roc_auc_score  # type: ignore[import-untyped]
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: ignore[import-untyped]
 
-from nbsrc.detect import HELD_OUT, MOST_SURPRISING, KNNDetector, SurpriseDetector, rows_of, sorted_columns, tails
+from nbsrc.detect import (
+    HELD_OUT,
+    MOST_SURPRISING,
+    KNNDetector,
+    SurpriseDetector,
+    rows_of,
+    sorted_columns,
+    tails,
+)
 from nbsrc.encode import EncodedEvents, EventEncoder
 from nbsrc.ocsf import flatten
 from nbsrc.pretrain import MaskedModel, objects_of, pretrain, split_by_time
