@@ -189,8 +189,9 @@ def usual_scores(baseline: EncodedEvents, events: EncodedEvents, *, seed: int) -
     """Scores (rows,) of `events` by usual methods on the encoded columns, fitted on `baseline`.
 
     - Rarity: each field by itself, as histogram-based scores (HBOS; Goldstein and Dengel 2012) take it: -log of the
-      share of its category in the baseline, or its distance from the median. Fields become a score as in
-      SurpriseDetector, which differs from this only in that it looks at the other objects.
+      share of its category in the baseline, or its distance from the median; each compared with those of the same field
+      in the held-out baseline (`tails`). The score is the sum over the three objects with the rarest field: on the streams
+      that settings were chosen on, this ranks better than to sum up an object's fields, as SurpriseDetector does.
     - Isolation Forest (Liu et al. 2008) sees each category as how rare it is: splitting the encoder's indices would
       split by chance.
     - For LOF (Breunig et al. 2000) and kNN (Ramaswamy et al. 2000) the squared distance of two events is the number
@@ -215,8 +216,8 @@ def _rarest(baseline: EncodedEvents, past: np.ndarray, new: np.ndarray) -> np.nd
     n = baseline.numeric.shape[1]
     recent = past[split_by_time(baseline.time, HELD_OUT)[1]]
     far = [np.hstack([np.abs(rows[:, :n]), rows[:, n:]]) for rows in (recent, new)]
-    surprise = _tails(*far)
     owners = np.array(objects_of(baseline.numeric_names + baseline.categorical_names))
+    surprise = _tails(*far)
     objects = np.stack([surprise[:, owners == name].max(1) for name in np.unique(owners)], 1)
     return np.sort(objects, 1)[:, -MOST_SURPRISING:].sum(1)
 

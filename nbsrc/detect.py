@@ -68,17 +68,19 @@ def tails(past: Tensor, values: Tensor) -> Tensor:
 
 
 class SurpriseDetector:
-    """How unlikely an event's fields are, each given other objects of the event, by the masked-feature model.
+    """How unlikely an event's objects are, each given its others, by the masked-feature model.
 
-    A field's surprise is its negative log-likelihood. Fields differ in how predictable they are (a destination
-    always is less so than an operating system), so each surprise is compared with those of the same field in the
-    held-out baseline: s = -log of the share of events in which it was as large.
-    The score is the sum of s over the three objects that surprise most, each by its most surprising field: a rank
-    truncated product of p-values (Dudbridge and Koeleman 2003), here to rank events only, as neither the fields nor
-    the objects are independent. A sum over all of them (Fisher's) would drown one strange field in hundreds.
+    An object's surprise is the negative log-likelihood of all its fields together. Objects differ in how predictable
+    they are (a destination always is less so than a device), so each surprise is compared with those of the same
+    object in the held-out baseline: s = -log of the share of events in which it was as large, and at most the surprise
+    itself (of two values that are about equally likely, the less likely one is no rarity).
+    The score is the sum of s over the three objects that surprise most: a rank truncated product of p-values
+    (Dudbridge and Koeleman 2003), here to rank events only, as objects are not independent. A sum over all of them
+    (Fisher's) would drown one strange object in many ordinary ones.
 
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may exceed `threshold_`.
-    Learned: `reference_` (columns, held-out events), a tensor, in nats, sorted; `threshold_`.
+    Learned: `reference_` (objects, held-out events), a tensor, in nats, sorted; `usual_` (columns,), each field's mean
+    surprise in the held-out events that have its object; `threshold_`.
 
     Scores are computed on the device that the model is on. Methods raise ValueError if the events have other
     columns than the model, and NotFittedError before `fit`.
@@ -90,25 +92,42 @@ class SurpriseDetector:
 
     def fit(self, baseline: EncodedEvents) -> "SurpriseDetector":
         """Learn from the last part of the baseline, by time, how large surprises are in normal events."""
-        recent = split_by_time(baseline.time, HELD_OUT)[1]
+        recent = rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1])
+        nll = torch.cat(for_batches(self.model, self.model.column_nll, recent))
+        owner = self.model.object_of_column
+        objects = nll.new_zeros(len(nll), len(self.model.objects)).index_add(1, owner, nll)
         # Events must not be compared with themselves: each half, by time, gets its scores from the other.
-        halves = [rows_of(baseline, half) for half in np.array_split(recent, 2)]
-        nll = [self._column_nll(half) for half in halves]
-        scores = [
-            self._judge(sorted_columns(other), half)[0] for half, other in zip(halves, nll[::-1], strict=True)
-        ]
-        self.threshold_ = threshold(np.concatenate(scores), self.false_alarms)
-        self.reference_ = sorted_columns(torch.cat(nll))
+        halves = objects.tensor_split(2)
+        scores = [_most(sorted_columns(b), a)[0] for a, b in (halves, halves[::-1])]
+        self.threshold_ = threshold(torch.cat(scores).cpu().numpy(), self.false_alarms)
+        self.reference_ = sorted_columns(objects)
+        self.usual_ = nll.sum(0) / (objects > 0).sum(0)[owner].clamp(min=1)
         return self
 
     def judge(self, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
-        """The scores (rows,) and the reasons: (rows, 3), the fields that they are the sum of, most surprising first.
+        """The scores (rows,) and the reasons: (rows, 3), a field of each object that the score is the sum of.
 
-        A field is given by its place in `model.names`. A model of fewer than three objects has as few reasons.
+        Objects that surprise more come first; of each it is the field whose surprise is furthest above its usual one,
+        given by its place in `model.names`. A model of fewer than three objects has as few reasons.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
-        return self._judge(self.reference_, encoded)
+        self._check_fitted()
+        owners, device = self.model.columns, self.model.mask_vectors.device
+        past, usual = self.reference_.to(device), self.usual_.to(device)
+
+        def judge(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+            surprise = numeric.new_zeros(len(numeric), len(owners))
+            field = categorical.new_tensor([own[0] for own in owners]).repeat(len(numeric), 1)
+            for i, (rows, nll) in enumerate(self.model.object_nll(numeric, categorical)):
+                surprise[rows, i] = nll.sum(1)
+                field[rows, i] = rows.new_tensor(owners[i])[(nll - usual[owners[i]]).argmax(1)]
+            scores, first = _most(past, surprise)
+            return scores.cpu(), field.gather(1, first).cpu()
+
+        parts = for_batches(self.model, judge, encoded)
+        if not parts:
+            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owners))), np.int64)
+        scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        return scores, reasons
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
@@ -120,12 +139,11 @@ class SurpriseDetector:
 
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
+        self._check_fitted()
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.model.save(folder / "model.safetensors")
-        tensors = {"reference": self.reference_}
+        tensors = {"reference": self.reference_, "usual": self.usual_}
         about = {"format": 1, "threshold": self.threshold_, "false_alarms": self.false_alarms}
         write_tensors(folder / "surprise.safetensors", tensors, about)
 
@@ -137,33 +155,20 @@ class SurpriseDetector:
         if about.get("format") != 1:
             raise ValueError(f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again")
         self = cls(MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"])
-        self.reference_ = tensors["reference"]
+        self.reference_, self.usual_ = tensors["reference"], tensors["usual"]
         self.threshold_ = about["threshold"]
         return self
 
-    def _column_nll(self, encoded: EncodedEvents) -> Tensor:
-        parts = for_batches(self.model, self.model.column_nll, encoded)
-        return torch.cat(parts) if parts else torch.empty(0, len(self.model.names))
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "reference_"):
+            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
 
-    def _judge(self, reference: Tensor, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
-        owners = self.model.columns
-        past = [reference[own].to(self.model.mask_vectors.device) for own in owners]
-        none = tails(reference[:1], reference[:1, :1])  # of an object that the event does not have
 
-        def judge(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
-            surprise = numeric.new_full((len(numeric), len(owners)), float(none))
-            field = categorical.new_tensor([own[0] for own in owners]).repeat(len(numeric), 1)
-            for i, (rows, nll) in enumerate(self.model.object_nll(numeric, categorical)):
-                most, which = tails(past[i], nll).max(1)
-                surprise[rows, i], field[rows, i] = most, which.new_tensor(owners[i])[which]
-            first = surprise.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SURPRISING]
-            return surprise.gather(1, first).sum(1).cpu(), field.gather(1, first).cpu()
-
-        parts = for_batches(self.model, judge, encoded)
-        if not parts:
-            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owners))), np.int64)
-        scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-        return scores, reasons
+def _most(past: Tensor, surprise: Tensor) -> tuple[Tensor, Tensor]:
+    """Each event's score, and its three objects that surprise most, the first one first; past as for `tails`."""
+    rarity = torch.minimum(tails(past, surprise), surprise)
+    first = rarity.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SURPRISING]
+    return rarity.gather(1, first).sum(1), first
 
 
 def for_batches(

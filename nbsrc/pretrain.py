@@ -153,9 +153,14 @@ class MaskedModel(nn.Module):
         """The categories with those that were too rare to learn replaced by the index for unseen ones."""
         return torch.where(self.known[categorical + self.first], categorical, UNSEEN)
 
+    @staticmethod
+    def tame(numeric: Tensor) -> Tensor:
+        """The quantities as the network sees them: one that is far out must not make all others look odd."""
+        return torch.asinh(numeric)
+
     def embed(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Each event's embedding, nothing hidden: (rows, numeric), (rows, categorical) -> (rows, d_block)"""
-        return self.model.embed(numeric, self.common(categorical))
+        return self.model.embed(self.tame(numeric), self.common(categorical))
 
     def there(self, categorical: Tensor) -> Tensor:
         """Which objects an event has, by its fields that are not missing: (rows, categorical) -> (rows, objects), bool
@@ -175,7 +180,7 @@ class MaskedModel(nn.Module):
         categorical = self.common(categorical)
         masked = masked & self.there(categorical)
         visible = ~masked.index_select(1, self.object_of_feature)
-        x = self.model.input_projection(self.model.features(numeric, categorical) * visible)
+        x = self.model.input_projection(self.model.features(self.tame(numeric), categorical) * visible)
         embedding = self._blocks(x + masked.to(x.dtype) @ self.mask_vectors)
         total = embedding.new_zeros(len(embedding))
         for i, head in enumerate(self.heads):
@@ -200,7 +205,7 @@ class MaskedModel(nn.Module):
         mixed, mixed_categories = numeric.gather(0, source[:, :n]), categorical.gather(0, source[:, n:])
         changed = torch.cat([mixed != numeric, mixed_categories != categorical], 1).to(mixed.dtype)
         target = changed.new_zeros(replaced.shape).index_add(1, self.object_of_column, changed).clamp(max=1)
-        embedding = self.model.embed(mixed, mixed_categories)
+        embedding = self.model.embed(self.tame(mixed), mixed_categories)
         logits = self.replaced_head(F.relu(self.normalization(embedding)))
         return F.binary_cross_entropy_with_logits(logits, target)
 
@@ -210,7 +215,7 @@ class MaskedModel(nn.Module):
         The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
         """
         categorical = self.common(categorical)
-        features = self.model.features(numeric, categorical).index_select(1, self.feature_order)
+        features = self.model.features(self.tame(numeric), categorical).index_select(1, self.feature_order)
         weights = self.model.input_projection.weight.index_select(1, self.feature_order)
         sizes = self.object_of_feature.bincount(minlength=len(self.objects)).tolist()
         # The projection is linear: it is the sum of the objects' parts, of which one is taken out.
@@ -300,7 +305,7 @@ def pretrain(
     seed: int,
     device: torch.device | str | None = None,
     batch_size: int = 256,
-    lr: float = 1e-2,
+    lr: float = 2e-2,
     weight_decay: float = 1e-5,
     validation: float = 0.15,
     patience: int = 3,
