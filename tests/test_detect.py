@@ -8,6 +8,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 
+from nbsrc import detect
 from nbsrc.detect import KNNDetector, SurpriseDetector, rows_of, threshold
 from nbsrc.pretrain import MaskedModel, pretrain, split_by_time
 from nbsrc.tabular import TabularResNet
@@ -166,3 +167,20 @@ def test_the_threshold_is_exceeded_by_its_share():
     scores = np.random.default_rng(0).permutation(1000).astype(float)
     assert (scores > threshold(scores, 0.01)).sum() == 10
     assert (scores[:50] > threshold(scores[:50], 0.001)).sum() == 0
+
+
+def test_a_quantity_that_is_far_out_is_the_reason_and_makes_no_other_field_one(past, new, models):
+    events, unusual = new[0]
+    normal = rows_of(events, np.flatnonzero(~unusual)[:300])
+    numeric = normal.numeric.copy()
+    numeric[:, 0] = 10.0
+    _, reasons = SurpriseDetector(models[0]).fit(past[0]).judge(replace(normal, numeric=numeric))
+    assert (reasons[:, 0] == models[0].names.index("traffic.bytes")).mean() > 0.95
+
+
+def test_an_object_counts_for_no_more_than_its_surprise():
+    """Of two values that are about equally likely, the second ranks last all the time, and is no rarity."""
+    past = torch.tensor([[0.6] * 500 + [0.8] * 500, [0.1] * 999 + [9.0]])
+    scores, first = detect._most(past, torch.tensor([[0.8, 0.1], [0.6, 9.0], [0.9, 0.1]]))
+    assert scores == pytest.approx([0.6941, 6.5030, 0.9005], abs=2e-3)
+    assert first[:, 0].tolist() == [0, 1, 0]
