@@ -169,7 +169,7 @@ def test_the_threshold_is_exceeded_by_its_share():
     assert (scores[:50] > threshold(scores[:50], 0.001)).sum() == 0
 
 
-def test_a_quantity_that_is_far_out_is_the_reason_and_makes_no_other_field_one(past, new, models):
+def test_a_quantity_that_is_far_out_is_the_first_reason(past, new, models):
     events, unusual = new[0]
     normal = rows_of(events, np.flatnonzero(~unusual)[:300])
     numeric = normal.numeric.copy()
