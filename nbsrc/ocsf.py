@@ -5,7 +5,7 @@
     encoded = EventEncoder().fit_transform(rows)
 
 What a file gives is decided by its first bytes, not by its name: Parquet, gzip, a JSON array, or JSON objects. The
-fast path hands whole blocks of lines to Polars, with the types of a sample of them, else with their own; a line that
+fast path hands whole blocks of lines to Polars, with the types found so far, else with their own; a line that
 Polars refuses, or where its result does not account for every key in the text, is read again by Python's json module,
 which tells what is wrong with it.
 """

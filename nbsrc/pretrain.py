@@ -100,8 +100,9 @@ class MaskedModel(nn.Module):
     A hidden object's features are zero, and a vector learned for the object is added to the input projection.
 
     Columns are numbered with the numeric ones first, then the categorical ones, as in `names`.
-    Each object has a `FieldsHead` of its own. One more head tells from the embedding which objects are not the event's own (`replaced_loss`), so that the
-    embedding shows whether an event's parts belong together, and not only what they are.
+    Each object has a `FieldsHead` of its own. One more head tells from the embedding which objects are not the
+    event's own (`replaced_loss`), so that the embedding shows whether an event's parts belong together, and not only
+    what they are.
 
     Raises ValueError if there are not as many names as the network has columns.
     """
