@@ -6,11 +6,13 @@ streams with the seeds 101 to 103, by average precision and ROC AUC, and on none
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
+from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, roc_auc_score  # type: ignore[import-untyped]
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: ignore[import-untyped]
@@ -51,11 +53,10 @@ def detection_experiment(
     """
     device = default_device() if device is None else torch.device(device)
     runs = [(seed, baseline) for seed in seeds for baseline in ("clean", "contaminated")]
-    workers = min(cpu_count(), len(runs)) if device.type == "cpu" else 1
-    parts = Parallel(n_jobs=workers)(
+    calls = [
         delayed(detect_once)(seed, baseline, events=events, epochs=epochs, device=device) for seed, baseline in runs
-    )
-    return pl.concat(parts)
+    ]
+    return pl.concat(_side_by_side(calls, device))
 
 
 def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: torch.device) -> pl.DataFrame:
@@ -82,8 +83,9 @@ def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents
     simulated, labels = simulate_events(events, seed=seed)
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
-    cut = int(PAST * len(simulated))
     rows = flatten(pl.DataFrame(simulated, infer_schema_length=None, strict=False))
+    del simulated  # a gigabyte
+    cut = int(PAST * rows.height)
     kept = np.flatnonzero(scenario[:cut] == "")
     if contaminated:
         labelled = np.flatnonzero(scenario[:cut] != "")
@@ -128,9 +130,17 @@ def network_search(
             "parameters": parameters, "seed": seed, "validation_loss": min(row["validation_loss"] for row in history)
         }  # fmt: skip
 
-    runs = [(setting, seed) for setting in settings for seed in seeds]
-    workers = min(cpu_count(), len(runs)) if device.type == "cpu" else 1
-    return pl.DataFrame(Parallel(n_jobs=workers)(delayed(once)(*run) for run in runs))
+    return pl.DataFrame(_side_by_side([delayed(once)(setting, seed) for setting in settings for seed in seeds], device))
+
+
+def _side_by_side(calls: Sequence[Any], device: torch.device) -> list[Any]:
+    """The results of joblib's delayed calls: one process each on the cores of a CPU, one after the other elsewhere."""
+    workers = min(cpu_count(), len(calls)) if device.type == "cpu" else 1
+    try:
+        return Parallel(n_jobs=workers)(calls)
+    finally:
+        if workers > 1:  # the processes would stay, and keep a gigabyte each
+            get_reusable_executor().shutdown(wait=True)
 
 
 def _scores(
