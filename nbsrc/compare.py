@@ -36,6 +36,7 @@ from nbsrc.training import default_device, one_thread
 PAST = 0.7  # share of a stream, by time, that is baseline
 CONTAMINATION = 0.015  # share of labelled events in the contaminated baseline, copies included
 DISTANCE_WIDTH = 256  # of the vectors whose distances stand for those of all columns
+PIECE = 2500  # events that become a frame at once
 REFERENCES = 4000  # past events that LOF and kNN compare with: as many as KNNDetector does
 
 
@@ -83,8 +84,11 @@ def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents
     simulated, labels = simulate_events(events, seed=seed)
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
-    rows = flatten(pl.DataFrame(simulated, infer_schema_length=None, strict=False))
-    del simulated  # a gigabyte
+    frames = []
+    while simulated:  # piece by piece: all of the objects and their frame at once are another half gigabyte
+        frames.append(flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)))
+        del simulated[:PIECE]
+    rows = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
     cut = int(PAST * rows.height)
     kept = np.flatnonzero(scenario[:cut] == "")
     if contaminated:
