@@ -57,7 +57,7 @@ def test_a_value_that_the_past_hardly_has_is_rare(streams):
     assert odd[0] > usual_scores(past, new, seed=0)["Rarity"][0]
 
 
-def test_the_experiment_measures_every_method_and_can_be_repeated(monkeypatch):
+def test_the_experiment_measures_every_method_and_can_be_repeated():
     tables = [detection_experiment(seeds=(5,), events=2500, epochs=1, device="cpu") for _ in range(2)]
     assert tables[0].equals(tables[1])
     whole = tables[0].filter(scenario="all")
