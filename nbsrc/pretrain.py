@@ -138,6 +138,7 @@ class MaskedModel(nn.Module):
         self.register_buffer("object_of_column", owner, persistent=False)
         self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
         self.register_buffer("feature_order", self.object_of_feature.argsort(stable=True), persistent=False)
+        self.feature_sizes = self.object_of_feature.bincount(minlength=len(self.objects)).tolist()
         self.register_buffer("object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False)
         self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
@@ -218,7 +219,7 @@ class MaskedModel(nn.Module):
         categorical = self.common(categorical)
         features = self.model.features(self.tame(numeric), categorical).index_select(1, self.feature_order)
         weights = self.model.input_projection.weight.index_select(1, self.feature_order)
-        sizes = self.object_of_feature.bincount(minlength=len(self.objects)).tolist()
+        sizes = self.feature_sizes
         # The projection is linear: it is the sum of the objects' parts, of which one is taken out.
         parts = [own @ w.T for own, w in zip(features.split(sizes, 1), weights.split(sizes, 1), strict=True)]
         projected = torch.stack(parts).sum(0) + self.model.input_projection.bias
