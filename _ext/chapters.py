@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import signal
 import sys
 import time
@@ -30,6 +31,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "_build" / ".jupyter_cache"
 TIMEOUT = 600  # seconds a cell may take
+ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}  # Polars gives back at once what it has freed
 
 
 class ChapterError(Exception):
@@ -111,7 +113,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
         nonlocal running
         running = cell_index
 
-    def finished(cell: NotebookNode, cell_index: int) -> None:
+    def finished(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
         bar.update(cell.cell_type == "code")
 
     client = NotebookClient(
@@ -121,12 +123,12 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
         extra_arguments=["--log-level=40"],  # without ipykernel's warnings about its transport
         record_timing=False,  # it would write into the metadata that the cache compares
         on_cell_start=started,
-        on_cell_complete=finished,
+        on_cell_executed=finished,
     )
     kernel = client.create_kernel_manager()
     start = time.perf_counter()
     try:
-        client.execute()
+        client.execute(env=os.environ | ALLOCATOR)
     except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: no kernel
         cell = notebook.cells[running]
         lines = notebook.metadata.get("source_map")

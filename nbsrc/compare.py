@@ -81,6 +81,21 @@ def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: t
 
 def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents, EncodedEvents, np.ndarray]:
     """A simulated baseline, the events after it, and those events' scenarios ("" for a normal one)."""
+    rows, scenario = _simulated(events, seed)
+    cut = int(PAST * rows.height)
+    kept = np.flatnonzero(scenario[:cut] == "")
+    if contaminated:
+        labelled = np.flatnonzero(scenario[:cut] != "")
+        wanted = int(CONTAMINATION / (1 - CONTAMINATION) * len(kept))
+        kept = np.sort(np.concatenate([kept, np.resize(labelled, wanted)]))
+    past, new = rows[kept], rows[np.arange(cut, rows.height)]
+    del rows
+    encoder = EventEncoder().fit(past)
+    return encoder.transform(past), encoder.transform(new), scenario[cut:]
+
+
+def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
+    """Flattened events and their scenarios."""
     simulated, labels = simulate_events(events, seed=seed)
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
@@ -88,16 +103,7 @@ def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents
     while simulated:  # piece by piece: all of the objects and their frame at once are another half gigabyte
         frames.append(flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)))
         del simulated[:PIECE]
-    rows = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
-    cut = int(PAST * rows.height)
-    kept = np.flatnonzero(scenario[:cut] == "")
-    if contaminated:
-        labelled = np.flatnonzero(scenario[:cut] != "")
-        wanted = int(CONTAMINATION / (1 - CONTAMINATION) * len(kept))
-        kept = np.sort(np.concatenate([kept, np.resize(labelled, wanted)]))
-    past_rows = rows[kept.tolist()]
-    encoder = EventEncoder().fit(past_rows)
-    return encoder.transform(past_rows), encoder.transform(rows[cut:]), scenario[cut:]
+    return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario
 
 
 def masked_model(encoded: EncodedEvents, *, seed: int, d_block: int = 64, **network: float) -> MaskedModel:

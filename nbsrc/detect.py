@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
 MOST_SURPRISING = 3  # objects that make an event's score
+EQUAL = 1e-3  # nats: surprises that are this close are equal, as processors round differently
 
 
 def rows_of(encoded: EncodedEvents, rows: np.ndarray) -> EncodedEvents:
@@ -62,7 +63,7 @@ def tails(past: Tensor, values: Tensor) -> Tensor:
     """
     n = past.shape[1]
     columns = values.T.contiguous()
-    at_least = n - torch.searchsorted(past, columns)
+    at_least = n - torch.searchsorted(past, columns - EQUAL)
     surprise = -torch.log((torch.arange(n + 1, device=past.device) + 0.5) / (n + 1))
     return (surprise[at_least] + (columns - past[:, -1:]).clamp(min=0)).T
 

@@ -42,13 +42,14 @@ def objects_of(names: Sequence[str]) -> list[str]:
 
     Where most columns are fields of the event itself, events are flat, and each field is an object of its own.
 
-    >>> objects_of(["actor.user.name", "actor.user.uid", "device.ip", "severity_id", "time.hour_sin"])
-    ['actor', 'actor', 'device', '', 'time']
+    >>> objects_of(["actor.user.name", "actor.user.uid", "device.ip", "count", "time.hour_sin", "count.present"])
+    ['actor', 'actor', 'device', '', 'time', '']
     >>> objects_of(["ip", "path", "bytes", "bytes.present"])
     ['ip', 'path', 'bytes', 'bytes']
     """
-    flat = 2 * sum("." not in name for name in names) > len(names)
-    return [name.partition(".")[0] if flat or "." in name else "" for name in names]
+    whole = [name.removesuffix(".present") if name.removesuffix(".present") in names else name for name in names]
+    flat = 2 * sum("." not in name for name in whole) > len(whole)
+    return [name.partition(".")[0] if flat or "." in name else "" for name in whole]
 
 
 class FieldsHead(nn.Module):
@@ -181,7 +182,7 @@ class MaskedModel(nn.Module):
         """
         categorical = self.common(categorical)
         masked = masked & self.there(categorical)
-        visible = ~masked.index_select(1, self.object_of_feature)
+        visible = (~masked).to(numeric.dtype).index_select(1, self.object_of_feature)
         x = self.model.input_projection(self.model.features(self.tame(numeric), categorical) * visible)
         embedding = self._blocks(x + masked.to(x.dtype) @ self.mask_vectors)
         total = embedding.new_zeros(len(embedding))

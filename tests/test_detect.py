@@ -184,3 +184,9 @@ def test_an_object_counts_for_no_more_than_its_surprise():
     scores, first = detect._most(past, torch.tensor([[0.8, 0.1], [0.6, 9.0], [0.9, 0.1]]))
     assert scores == pytest.approx([0.6941, 6.5030, 0.9005], abs=2e-3)
     assert first[:, 0].tolist() == [0, 1, 0]
+
+
+def test_surprises_that_differ_by_rounding_are_equally_rare():
+    """Processors round differently: a value that the past has had a thousand times must not become the largest."""
+    past = torch.full((1, 1000), 1.1)
+    assert detect.tails(past, torch.tensor([[1.1], [1.1 - 1e-5], [1.1 + 1e-5]])).max() < 0.01
