@@ -6,13 +6,11 @@ streams with the seeds 101 to 103, by average precision and ROC AUC, and on none
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from joblib import Parallel, cpu_count, delayed  # type: ignore[import-untyped]
-from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+from joblib import delayed  # type: ignore[import-untyped]
 from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, roc_auc_score  # type: ignore[import-untyped]
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: ignore[import-untyped]
@@ -31,7 +29,7 @@ from nbsrc.ocsf import flatten
 from nbsrc.pretrain import MaskedModel, objects_of, pretrain, split_by_time
 from nbsrc.simulate import simulate_events
 from nbsrc.tabular import TabularResNet
-from nbsrc.training import default_device, one_thread
+from nbsrc.training import default_device, one_thread, side_by_side
 
 PAST = 0.7  # share of a stream, by time, that is baseline
 CONTAMINATION = 0.015  # share of labelled events in the contaminated baseline, copies included
@@ -57,7 +55,7 @@ def detection_experiment(
     calls = [
         delayed(detect_once)(seed, baseline, events=events, epochs=epochs, device=device) for seed, baseline in runs
     ]
-    return pl.concat(_side_by_side(calls, device))
+    return pl.concat(side_by_side(calls, device))
 
 
 def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: torch.device) -> pl.DataFrame:
@@ -140,17 +138,7 @@ def network_search(
             "parameters": parameters, "seed": seed, "validation_loss": min(row["validation_loss"] for row in history)
         }  # fmt: skip
 
-    return pl.DataFrame(_side_by_side([delayed(once)(setting, seed) for setting in settings for seed in seeds], device))
-
-
-def _side_by_side(calls: Sequence[Any], device: torch.device) -> list[Any]:
-    """The results of joblib's delayed calls: one process each on the cores of a CPU, one after the other elsewhere."""
-    workers = min(cpu_count(), len(calls)) if device.type == "cpu" else 1
-    try:
-        return Parallel(n_jobs=workers)(calls)
-    finally:
-        if workers > 1:  # the processes would stay, and keep a gigabyte each
-            get_reusable_executor().shutdown(wait=True)
+    return pl.DataFrame(side_by_side([delayed(once)(setting, seed) for setting in settings for seed in seeds], device))
 
 
 def _scores(

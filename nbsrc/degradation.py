@@ -11,12 +11,12 @@ from itertools import product
 
 import polars as pl
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import delayed
 
 from nbsrc.blocks import BasicBlock, PlainBlock
 from nbsrc.digits import load_digits
 from nbsrc.resnet import cifar_resnet
-from nbsrc.training import default_device, evaluate, fit, one_thread
+from nbsrc.training import default_device, evaluate, fit, one_thread, side_by_side
 
 KINDS = {"plain": PlainBlock, "residual": BasicBlock}
 WIDTH = 8  # filters of the first stage
@@ -36,12 +36,9 @@ def depth_experiment(
     Raises ValueError if a depth is not 6n + 2.
     """
     device = default_device() if device is None else torch.device(device)
-    workers = cpu_count() if device.type == "cpu" else 1
     runs = sorted(product(depths, KINDS, seeds), key=lambda run: -run[0])  # the longest first, to fill all cores
-    rows = Parallel(n_jobs=min(workers, len(runs)))(
-        delayed(train_one)(depth, kind, seed, epochs=epochs, device=device) for depth, kind, seed in runs
-    )
-    return pl.DataFrame(rows).sort("depth", "kind", "seed")
+    calls = [delayed(train_one)(depth, kind, seed, epochs=epochs, device=device) for depth, kind, seed in runs]
+    return pl.DataFrame(side_by_side(calls, device)).sort("depth", "kind", "seed")
 
 
 def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.device) -> dict[str, str | int | float]:

@@ -36,7 +36,7 @@ ENUMERATION = 32  # with at most this many distinct values each of them is kept,
 CODES = 64  # whole numbers of which the schema says no more: up to this many distinct ones are codes
 CLIP = 10.0  # in units of the interquartile range
 HOUR = 3_600_000  # ms
-TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # the event's time is the first of these that is there
+TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # OCSF's; an event's time is the first that is there
 ANGLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 PORT_BUCKETS = ("1024-49151", "49152-65535")  # IANA's registered and dynamic ports
 
@@ -51,6 +51,7 @@ TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"
 class EncodedEvents:
     """Events as arrays. `time` is each event's own time (UTC, epoch milliseconds, 0 where unknown), not a feature.
 
+    It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the only column of times.
     Shapes: numeric (rows, quantities) float32, finite; categorical (rows, categories) int64, each column's values
     below its cardinality, 0 for missing and 1 for unseen (or rare) values; time (rows,) int64.
     """
@@ -164,7 +165,7 @@ class EventEncoder(BaseEstimator):
         for c in (c for c in kept if c.present):
             value = (_amount if c.kind == "quantity" else _moment)(c.column, schema.get(c.column, pl.Null()))
             categorical.append((c.column, pl.when(value.is_null()).then(MISSING).otherwise(UNSEEN + 1)))
-        times = [_moment(name, schema.get(name, pl.Null())) for name in TIME_COLUMNS]
+        times = [_moment(name, schema.get(name, pl.Null())) for name in self._time_columns()]
         time = rows.with_row_index("\0row").with_columns(pl.coalesce(*times, 0).cast(pl.Int64).alias("\0time"))["\0time"]
         return EncodedEvents(
             numeric=np.ascontiguousarray(_array(rows, numeric, np.float32)),
@@ -289,6 +290,13 @@ class EventEncoder(BaseEstimator):
 
     def _kept(self) -> list[Column]:
         return [c for c in self.columns_ if c.decision == "kept"]
+
+    def _time_columns(self) -> tuple[str, ...]:
+        """What an event's time is read from: OCSF's times; where none of them was there, the only time that is kept."""
+        times = [c for c in self.columns_ if c.kind == "time"]
+        kept = tuple(c.column for c in times if c.decision == "kept")
+        ocsf = any(c.column in TIME_COLUMNS for c in times)
+        return TIME_COLUMNS if ocsf or len(kept) != 1 else kept
 
     def _numeric_names(self) -> tuple[str, ...]:
         names: list[str] = []

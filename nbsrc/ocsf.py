@@ -26,7 +26,7 @@ import polars as pl
 
 from nbsrc.encode import EncodedEvents, EventEncoder, as_text
 
-__all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events"]
+__all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events", "stack"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Line = tuple[int, bytes]  # where the record stands in its file (from 1), and its text
@@ -66,7 +66,7 @@ def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises FileNotFoundError if a path does not exist.
     """
     parts = list(iter_events(paths, batch_size=50_000))
-    return _stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
+    return stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
 
 
 def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -297,7 +297,7 @@ def _text(lines: Iterator[Line], file: str, batch_size: int) -> Generator[tuple[
                 for events, _ in parts if likely is not None else []:
                     grown = _grown(likely, pl.Struct(events.schema))
                     likely = grown if _plain(grown, 0) else likely
-                yield _stack([events for events, _ in parts]), _rejects([row for _, bad in parts for row in bad])
+                yield stack([events for events, _ in parts]), _rejects([row for _, bad in parts for row in bad])
             if not block:
                 return
 
@@ -314,7 +314,7 @@ def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parse
         part = piece[start : start + size]
         events = _read_fast(part) if len(piece) > size else None
         parts.append(_read_slowly(part, file, rejects) if events is None else events)
-    return _stack(parts), rejects
+    return stack(parts), rejects
 
 
 def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFrame | None:
@@ -597,8 +597,8 @@ def _there(value: Any) -> Any:
     return [_there(v) for v in value] if isinstance(value, list) else value
 
 
-def _stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The frames below each other, with all columns of all, whatever their types."""
+def stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
+    """The frames below each other, with all columns of all; where types differ, as `read_events` reads them."""
     frames = [frame for frame in frames if frame.height]
     if len(frames) < 2:
         return frames[0] if frames else pl.DataFrame()

@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,8 +25,8 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.detect import SurpriseDetector
-from nbsrc.encode import TIME_COLUMNS, EncodedEvents, EventEncoder, _apply, _moment
-from nbsrc.ocsf import _stack, flatten, iter_events
+from nbsrc.encode import EventEncoder
+from nbsrc.ocsf import flatten, iter_events, stack
 from nbsrc.pretrain import MaskedModel, pretrain
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import default_device, watched
@@ -89,7 +89,7 @@ class Scorer:
             )
         rows = flatten(events)
         encoder = EventEncoder(exclude=exclude).fit(rows)
-        encoded = _with_time(encoder, rows)
+        encoded = encoder.transform(rows)
         if not encoded.numeric_names + encoded.categorical_names:
             raise ValueError("no column is worth learning: all are constant, identifiers, empty or excluded")
         with torch.random.fork_rng():
@@ -143,7 +143,7 @@ class Scorer:
         return self._score(rows)
 
     def _score(self, rows: pl.DataFrame) -> pl.DataFrame:
-        encoded = _with_time(self.encoder, rows)
+        encoded = self.encoder.transform(rows)
         scores, reasons = self.detector.judge(encoded)
         uid = _text(rows["metadata.uid"]) if "metadata.uid" in rows.columns else pl.repeat(None, rows.height, eager=True)
         time = pl.Series(encoded.time).cast(pl.Datetime("ms", "UTC"))
@@ -155,16 +155,6 @@ class Scorer:
             "flagged": scores > self.detector.threshold_,
             "reasons": _reasons(rows, self._fields, reasons),
         })  # fmt: skip
-
-
-def _with_time(encoder: EventEncoder, rows: pl.DataFrame) -> EncodedEvents:
-    """The encoded events; where none of OCSF's times is known, their time is the only other column of times."""
-    encoded = encoder.transform(rows)
-    times = encoder.describe().filter(kind="time")
-    found = times.filter(decision="kept")["column"].to_list()
-    if len(found) != 1 or not set(TIME_COLUMNS).isdisjoint(times["column"]) or found[0] not in rows.columns:
-        return encoded
-    return replace(encoded, time=_apply(_moment, rows[found[0]]).fill_null(0).to_numpy().copy())
 
 
 def _reasons(rows: pl.DataFrame, fields: list[str], chosen: np.ndarray) -> pl.Series:
@@ -254,8 +244,8 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
         seen += events.height
         if sum(frame.height for frame in frames) > LARGEST:
             step *= 2
-            frames = [_stack(frames).gather_every(2)]
-    return _stack(frames), report
+            frames = [stack(frames).gather_every(2)]
+    return stack(frames), report
 
 
 def score_files(

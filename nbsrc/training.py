@@ -6,13 +6,15 @@ its progress after every epoch (`nbsrc.cifar10`) drives itself.
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from joblib import Parallel, cpu_count  # type: ignore[import-untyped]
+from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -33,6 +35,16 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def side_by_side(calls: Sequence[Any], device: torch.device) -> list[Any]:
+    """The results of joblib's delayed calls: a process each on the cores of a CPU, one after the other elsewhere."""
+    workers = min(cpu_count(), len(calls)) if device.type == "cpu" else 1
+    try:
+        return Parallel(n_jobs=workers)(calls)
+    finally:
+        if workers > 1:  # the processes would stay, and keep a gigabyte each
+            get_reusable_executor().shutdown(wait=True)
 
 
 def one_cycle(fraction: float) -> float:

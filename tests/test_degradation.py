@@ -2,7 +2,7 @@
 
 import pytest
 
-from nbsrc import degradation
+from nbsrc import training
 from nbsrc.degradation import depth_experiment, train_one
 from nbsrc.digits import load_digits
 
@@ -10,7 +10,7 @@ from nbsrc.digits import load_digits
 def test_equal_seeds_give_equal_tables_with_any_number_of_workers(monkeypatch):
     arguments = {"depths": (8,), "seeds": (0, 1), "epochs": 1, "device": "cpu"}
     parallel = depth_experiment(**arguments)
-    monkeypatch.setattr(degradation, "cpu_count", lambda: 1)
+    monkeypatch.setattr(training, "cpu_count", lambda: 1)
     assert parallel.equals(depth_experiment(**arguments))
     assert parallel.columns == ["depth", "kind", "seed", "train_loss", "train_error", "test_error"]
     assert parallel.select("depth", "kind", "seed").rows() == [

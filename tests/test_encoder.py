@@ -172,6 +172,17 @@ def test_time_falls_back_to_the_start_of_the_event():
     assert EventEncoder().fit_transform(frame).time.tolist() == [1_600_000_000_000, 1_700_000_000_000]
 
 
+def test_without_ocsfs_times_the_only_time_is_the_events_own():
+    seen = pl.DataFrame({"seen_at": [1_700_000_000_000, None, 1_800_000_000_000], "code": [1, 2, 1]})
+    encoder = EventEncoder().fit(seen)
+    assert encoder.transform(seen).time.tolist() == [1_700_000_000_000, 0, 1_800_000_000_000]
+    assert encoder.transform(seen.select("code")).time.tolist() == [0, 0, 0]
+    two = seen.with_columns(pl.col("seen_at").add(10**10).alias("left_at"))  # which of the two is not known
+    assert EventEncoder().fit_transform(two).time.tolist() == [0, 0, 0]
+    both = seen.with_columns(pl.Series("time", [1, 2, 3]) * 10**12)
+    assert EventEncoder().fit_transform(both).time.tolist() == [10**12, 2 * 10**12, 3 * 10**12]
+
+
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():
     encoder, encoded, told = one([443] * 9 + [22, 8443, 8443, 8443, 8443, 8443, 50_123, 3306, None], "dst_endpoint.port")
     assert told["kind"] == "port"
