@@ -308,7 +308,7 @@ def pretrain(
     seed: int,
     device: torch.device | str | None = None,
     batch_size: int = 256,
-    lr: float = 2e-2,
+    lr: float = 4e-2,
     weight_decay: float = 1e-5,
     validation: float = 0.15,
     patience: int = 3,
@@ -323,6 +323,9 @@ def pretrain(
     often something new is to be expected, and where (the idea of Good and Turing; Good 1953).
     In each batch the least likely 3% of the events are not learned from (masked fields): past events may contain
     attacks.
+
+    `lr` is the highest learning rate for batches of 256; for others it grows with the root of their size (Malladi et
+    al. 2022, arXiv:2205.10287, on Adam).
 
     With `checkpoint`, the state is written there after each epoch, and training goes on from there if the file
     exists; the result is that of a run that was never interrupted.
@@ -358,7 +361,8 @@ def pretrain(
         model.known[model.first] = True  # index 0, missing, stays what it is
 
     steps = max(1, len(past) // batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    highest = lr * math.sqrt(batch_size / 256)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=highest, weight_decay=weight_decay, fused=True)
     run = {
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay,
         "validation": validation, "patience": patience, "events": _digest(encoded),
@@ -384,7 +388,7 @@ def pretrain(
                 for step, rows in enumerate(order.tensor_split(steps), start=epoch * steps):
                     chance = torch.rand(2, len(rows), len(model.objects), device=device)
                     for group in optimizer.param_groups:
-                        group["lr"] = lr * one_cycle(step / (epochs * steps))
+                        group["lr"] = highest * one_cycle(step / (epochs * steps))
                     optimizer.zero_grad()
                     x, c = numeric[rows], categorical[rows]
                     loss = model.masked_loss(x, c, chance[0] < MASKED_SHARE, trimmed=TRIMMED_SHARE)
