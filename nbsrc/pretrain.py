@@ -32,7 +32,7 @@ MASKED_SHARE = 0.35  # of an event's objects, in training
 REPLACED_SHARE = 0.3  # of an event's objects, in training
 REPLACED_WEIGHT = 0.5  # of the replaced-object loss, beside the masked-field loss
 TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
-SMALLEST_SCALE = 0.05  # of a quantity's Laplace likelihood, in the encoder's standardised units
+SMALLEST_SCALE = 0.4  # of a quantity's Laplace likelihood, in the encoder's units: finer differences surprise little
 FEWEST_EVENTS = 100  # to learn from
 UNSEEN = 1  # the encoder's index for a category that it has not seen
 
