@@ -1,5 +1,6 @@
 """Pre-training: what is hidden stays hidden, later events stay unseen, and a run can be repeated and resumed."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from safetensors import safe_open
 
 from nbsrc import pretrain as module
-from nbsrc.pretrain import MaskedModel, pretrain, split_by_time
+from nbsrc.pretrain import SMALLEST_SCALE, FieldsHead, MaskedModel, pretrain, split_by_time
 from nbsrc.tabular import TabularResNet
+from nbsrc.training import one_cycle
 
 
 def masked_model(encoded, *, seed=0, **shape):
@@ -76,6 +78,15 @@ def test_pretraining_learns_who_does_what(events):
         counts = np.bincount(events.categorical[past, column], minlength=events.cardinalities[column]) + 1
         frequency = -np.log(counts / counts.sum())[events.categorical[recent, column]].mean()
         assert learned[:, len(events.numeric_names) + column].mean() < frequency - 0.5
+
+
+def test_the_learning_rate_grows_with_the_root_of_the_batch(events):
+    few, many = (
+        pretrain(masked_model(events), events, epochs=1, seed=0, batch_size=size, lr=0.01, device="cpu")[0]["lr"]
+        for size in (60, 240)
+    )  # 17 and 4 steps of 1020 events; the last one's rate is reported
+    wanted = 0.01 * math.sqrt(60 / 256) * one_cycle(16 / 17), 0.01 * math.sqrt(240 / 256) * one_cycle(3 / 4)
+    assert (few, many) == pytest.approx(wanted)
 
 
 def test_later_events_do_not_reach_the_weights(events):
@@ -162,6 +173,20 @@ def test_categories_too_rare_to_learn_are_unseen_ones(events):
     row[0, 2] = 0
     assert model.common(row)[:, 4].tolist() == [categorical[99, 4], 1, categorical[101, 4]]
     assert model.common(row)[0, 2] == 0  # missing stays missing, though it never occurred
+
+
+def test_what_a_head_says_is_a_likelihood_and_sure_heads_are_not_surprised_by_a_last_digit():
+    head = FieldsHead(4, numeric=[0], categorical=[0, 1], cardinalities=[3, 2])
+    embedding, categories = torch.randn(5, 4), torch.tensor([[0, 1], [1, 0], [2, 1], [0, 0], [1, 1]])
+    nll = head(embedding, torch.zeros(5, 1), categories)
+    logits = head.outputs(embedding)[:, 2:]
+    for column, own in enumerate(logits.split([3, 2], 1)):
+        wanted = torch.nn.functional.cross_entropy(own, categories[:, column], reduction="none")
+        torch.testing.assert_close(nll[:, 1 + column], wanted)
+    with torch.no_grad():
+        head.outputs.weight[:2], head.outputs.bias[:2] = 0, torch.tensor([1.0, -50.0])  # sure that it is 1
+    surprise = head(embedding[:3], torch.tensor([[1.0], [1.01], [3.0]]), categories[:3])[:, 0]
+    torch.testing.assert_close(surprise, torch.tensor([0.0, 0.01, 2.0]) / SMALLEST_SCALE)
 
 
 @pytest.mark.parametrize("kind", ["numeric", "categorical"])
