@@ -86,7 +86,7 @@ def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents
         labelled = np.flatnonzero(scenario[:cut] != "")
         wanted = int(CONTAMINATION / (1 - CONTAMINATION) * len(kept))
         kept = np.sort(np.concatenate([kept, np.resize(labelled, wanted)]))
-    past, new = rows[kept], rows[np.arange(cut, rows.height)]
+    past, new = rows[kept], rows[np.arange(cut, rows.height)]  # copies: a slice would keep all rows in memory
     del rows
     encoder = EventEncoder().fit(past)
     return encoder.transform(past), encoder.transform(new), scenario[cut:]
@@ -98,7 +98,7 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
     frames = []
-    while simulated:  # piece by piece: all of the objects and their frame at once are another half gigabyte
+    while simulated:  # piece by piece: all of the objects and their frame at once are a quarter gigabyte more
         frames.append(flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)))
         del simulated[:PIECE]
     return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario

@@ -74,9 +74,10 @@ def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Generator[tuple[pl
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
     frame has the columns that occur in it, and may have empty ones that occur before it in its file, in the types that
-    hold their values in this batch. A fitted `EventEncoder` encodes them equally all the same, except where an attribute is a list or an object in one record and something else
-    in another (it is one JSON text in the batches with both), has over 1000 keys, or holds numbers beyond 2^53 or
-    outside of 0.001 to 10^15 beside fractions or texts (rounded, or written differently as texts).
+    hold their values in this batch. A fitted `EventEncoder` encodes them equally all the same, except where an
+    attribute is a list or an object in one record and something else in another (it is one JSON text in the batches
+    with both), has over 1000 keys, or holds numbers beyond 2^53 or outside of 0.001 to 10^15 beside fractions or texts
+    (rounded, or written differently as texts).
 
     Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
     exist.

@@ -47,7 +47,7 @@ def objects_of(names: Sequence[str]) -> list[str]:
     >>> objects_of(["ip", "path", "bytes", "bytes.present"])
     ['ip', 'path', 'bytes', 'bytes']
     """
-    whole = [name.removesuffix(".present") if name.removesuffix(".present") in names else name for name in names]
+    whole = [base if (base := name.removesuffix(".present")) in names else name for name in names]
     flat = 2 * sum("." not in name for name in whole) > len(whole)
     return [name.partition(".")[0] if flat or "." in name else "" for name in whole]
 
