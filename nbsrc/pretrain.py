@@ -110,7 +110,6 @@ class MaskedModel(nn.Module):
 
     object_of_column: Tensor
     object_of_feature: Tensor
-    feature_order: Tensor
     object_of_category: Tensor
     always_there: Tensor
     first: Tensor
@@ -138,8 +137,6 @@ class MaskedModel(nn.Module):
         quantities_only = torch.tensor([columns[-1] < n for columns in self.columns])
         self.register_buffer("object_of_column", owner, persistent=False)
         self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
-        self.register_buffer("feature_order", self.object_of_feature.argsort(stable=True), persistent=False)
-        self.feature_sizes = self.object_of_feature.bincount(minlength=len(self.objects)).tolist()
         self.register_buffer("object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False)
         self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
@@ -217,18 +214,43 @@ class MaskedModel(nn.Module):
 
         The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
         """
-        categorical = self.common(categorical)
-        features = self.model.features(self.tame(numeric), categorical).index_select(1, self.feature_order)
-        weights = self.model.input_projection.weight.index_select(1, self.feature_order)
-        sizes = self.feature_sizes
-        # The projection is linear: it is the sum of the objects' parts, of which one is taken out.
-        parts = [own @ w.T for own, w in zip(features.split(sizes, 1), weights.split(sizes, 1), strict=True)]
-        projected = torch.stack(parts).sum(0) + self.model.input_projection.bias
+        categorical, tamed = self.common(categorical), self.tame(numeric)
+        added, missing = self._added()
+        weight = self.model.input_projection.weight[:, : self.model.n_numeric]
+        projected = F.linear(tamed, weight, self.model.input_projection.bias + missing.sum(0))
         there = self.there(categorical)
+        asked: list[tuple[Tensor, Tensor, Tensor]] = []  # for each object: its events, and its fields in them
+        hidden: list[Tensor] = []
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
-            others = projected.index_select(0, rows) - parts[i].index_select(0, rows) + self.mask_vectors[i]
-            yield rows, self._own_nll(head, self._blocks(others), rows, numeric, categorical)
+            own = categorical.index_select(1, head.categorical).index_select(0, rows)
+            asked.append((rows, numeric.index_select(1, head.numeric).index_select(0, rows), own))
+            quantities = tamed.index_select(1, head.numeric).index_select(0, rows)
+            part = quantities @ weight.index_select(1, head.numeric).T + missing[i]
+            if own.shape[1]:
+                beyond = F.embedding_bag(own + self.first[head.categorical], added, mode="sum")
+                projected.index_add_(0, rows, beyond)
+                part += beyond
+            hidden.append(part - self.mask_vectors[i])
+        # All passes at once: one by one they are too small for their overhead.
+        x = projected.index_select(0, torch.cat([rows for rows, _, _ in asked])) - torch.cat(hidden)
+        embeddings = self._blocks(x).split([len(part) for part in hidden])
+        for head, embedding, (rows, own_numeric, own) in zip(self.heads, embeddings, asked, strict=True):
+            yield rows, head(embedding, own_numeric, own)
+
+    def _added(self) -> tuple[Tensor, Tensor]:
+        """What the categories add to the input projection: each beyond a missing one, and an object's missing ones.
+
+        The projection is a sum over features, and most fields of an event are missing.
+        Shape: (all categories, d_block), (objects, d_block)
+        """
+        network = self.model
+        if network.embeddings is None:
+            return self.mask_vectors[:0], torch.zeros_like(self.mask_vectors)
+        added = network.embeddings.projected(network.input_projection.weight[:, network.n_numeric :])
+        missing = added[self.first]
+        sizes = torch.tensor(network.cardinalities, device=added.device)
+        return added - missing.repeat_interleave(sizes, 0, output_size=len(added)), self.object_of_category.T @ missing
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """The surprise of each field, in nats, 0 for those of objects that the event does not have: (rows, columns)"""

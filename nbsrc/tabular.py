@@ -46,6 +46,7 @@ class ColumnEmbeddings(nn.Module):
         rows = torch.tensor(self.widths) // CHUNK  # table rows of one category
         # The i-th table row read for an event is start[i] + index of column[i] * stride[i].
         column = torch.repeat_interleave(torch.arange(len(sizes)), rows)
+        self.rows = (sizes * rows).tolist()  # of the table, that each column has
         first = torch.cumsum(sizes * rows, 0) - sizes * rows
         within = torch.cat([torch.arange(int(r)) for r in rows])
         self.register_buffer("column", column, persistent=False)
@@ -61,6 +62,15 @@ class ColumnEmbeddings(nn.Module):
         # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA its order is not fixed.
         rows = self.table(index) if index.is_cuda else self.table.weight.index_select(0, index.flatten())
         return rows.view(len(categorical), sum(self.widths))
+
+    def projected(self, weight: Tensor) -> Tensor:
+        """What each category of each column adds to a linear layer on the embeddings: (all categories, d_out).
+
+        weight, of the layer: (d_out, sum of the columns' widths). The categories stand column by column.
+        """
+        tables = self.table.weight.split(self.rows)
+        parts = zip(tables, self.widths, weight.split(self.widths, 1), strict=True)
+        return torch.cat([table.reshape(-1, width) @ own.T for table, width, own in parts])
 
 
 class TabularBlock(nn.Module):
