@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,9 +63,6 @@ class EncodedEvents:
     numeric_names: tuple[str, ...]
     categorical_names: tuple[str, ...]
     time: np.ndarray
-
-
-Feature = tuple[str, pl.Expr]  # the column that a feature is made of, and how
 
 
 @dataclass
@@ -150,26 +148,21 @@ class EventEncoder(BaseEstimator):
             self._warned.update(new)
             more = f" and {len(new) - 5} more" if len(new) > 5 else ""
             warnings.warn(f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2)
-        kept = [c for c in self.columns_ if c.decision == "kept"]
+        kept = self._kept()
+        numbers, categories = [c for c in kept if c.values is None], [c for c in kept if c.values is not None]
+        values = _matrix(rows, numbers, lambda c, dtype: _value(c, dtype).cast(pl.Float64), math.nan)
+        numeric = np.empty((rows.height, len(self._numeric_names())), np.float32)
+        for i, x in enumerate(x for c, own in zip(numbers, values.T, strict=True) for x in _features(c, own)):
+            numeric[:, i] = x
+        indices = _matrix(rows, categories, lambda c, dtype: _index(c, dtype).cast(pl.Int32), np.int32(UNSEEN))
+        indices[_matrix(rows, categories, _null, True)] = MISSING
+        present = np.where(np.isnan(values[:, [c.present for c in numbers]]), MISSING, UNSEEN + 1)
         schema = rows.schema
-        numeric: list[Feature] = []
-        categorical: list[Feature] = []
-        for c in kept:
-            dtype = schema.get(c.column, pl.Null())
-            if c.kind == "quantity":
-                numeric.append((c.column, _scaled(c, c.column, dtype)))
-            elif c.kind == "time":
-                numeric += [(c.column, angle) for angle in _angles(_moment(c.column, dtype))]
-            else:
-                categorical.append((c.column, _index(c, dtype)))
-        for c in (c for c in kept if c.present):
-            value = (_amount if c.kind == "quantity" else _moment)(c.column, schema.get(c.column, pl.Null()))
-            categorical.append((c.column, pl.when(value.is_null()).then(MISSING).otherwise(UNSEEN + 1)))
         times = [_moment(name, schema.get(name, pl.Null())) for name in self._time_columns()]
         time = rows.with_row_index("\0row").with_columns(pl.coalesce(*times, 0).cast(pl.Int64).alias("\0time"))["\0time"]
         return EncodedEvents(
-            numeric=np.ascontiguousarray(_array(rows, numeric, np.float32)),
-            categorical=_array(rows, categorical, np.int32).astype(np.int64, order="C"),
+            numeric=numeric,
+            categorical=np.concatenate([indices, present], axis=1).astype(np.int64, order="C"),
             cardinalities=tuple(self._cardinalities()),
             numeric_names=self._numeric_names(),
             categorical_names=self._categorical_names(),
@@ -602,17 +595,23 @@ def _missing(c: Column, dtype: pl.DataType) -> pl.Expr:
     return column.is_null() | column.is_nan() if dtype.is_float() else column.is_null()
 
 
+def _null(c: Column, dtype: pl.DataType) -> pl.Expr:
+    """As `_missing`, but for empty texts, which `_index` knows."""
+    return pl.col(c.column).is_null() if dtype == pl.String and c.kind != "port" else _missing(c, dtype)
+
+
 def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
+    """The value's index among the categories; null where it is unseen."""
     assert c.values is not None
     if c.kind == "port":  # the last two values are the ranges
         port, last = _port(c.column, dtype), len(c.values) + UNSEEN
         bucket = pl.when(port >= 49152).then(last).when(port >= 1024).then(last - 1)
-        index = pl.coalesce(_number_index(port, c.values[:-2]), bucket)
-    elif dtype.is_signed_integer():
-        index = _number_index(pl.col(c.column).cast(pl.Int64), c.values)
-    else:
-        index = as_text(c.column, dtype).cast(pl.Enum(c.values), strict=False).to_physical().cast(pl.Int64) + UNSEEN + 1
-    return pl.when(_missing(c, dtype)).then(MISSING).otherwise(index.fill_null(UNSEEN))
+        return pl.coalesce(_number_index(port, c.values[:-2]), bucket)
+    if dtype.is_signed_integer():
+        return _number_index(pl.col(c.column).cast(pl.Int64), c.values)
+    text = pl.col(c.column) if dtype == pl.String else as_text(c.column, dtype)
+    none = max(c.values, default="") + "\0"  # is not among the values, and takes the index for unseen ones
+    return text.cast(pl.Enum(["", none, *c.values]), strict=False).to_physical()
 
 
 def _number_index(numbers: pl.Expr, values: list[str]) -> pl.Expr:
@@ -635,13 +634,6 @@ def _amount(name: str, dtype: pl.DataType) -> pl.Expr:
         return pl.lit(None, dtype=pl.Float64).alias(name)
     column = column.cast(pl.Float64, strict=False)
     return pl.when(column.is_finite()).then(column)
-
-
-def _scaled(c: Column, name: str, dtype: pl.DataType) -> pl.Expr:
-    x = _amount(name, dtype)
-    if c.log:
-        x = x.sign() * x.abs().log1p()
-    return ((x - c.center) / c.scale).clip(-CLIP, CLIP).fill_nan(0).fill_null(0).cast(pl.Float32)
 
 
 def _moment(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -670,31 +662,33 @@ def _epoch(number: pl.Expr) -> pl.Expr:
     return ms.cast(pl.Int64, strict=False)
 
 
-def _angles(moment: pl.Expr) -> list[pl.Expr]:
-    hour = (moment % (24 * HOUR)) / (24 * HOUR) * math.tau
-    weekday = ((moment // (24 * HOUR) + 3) % 7).cast(pl.Float64) / 7 * math.tau  # 1970-01-01 was a Thursday
-    return [e.fill_null(0) for e in (hour.sin(), hour.cos(), weekday.sin(), weekday.cos())]
-
-
 def _refuse_nested(rows: pl.DataFrame) -> None:
     for name, dtype in rows.schema.items():
         if dtype.is_nested():
             raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")
 
 
-def _array(rows: pl.DataFrame, features: list[Feature], dtype: type) -> np.ndarray:
-    """The features of all rows, column by column; where its source is null (most are, mostly) or not there, 0."""
-    array: np.ndarray = np.zeros((rows.height, len(features)), dtype, order="F")
-    # Columns that are there in the same rows are computed together.
-    there = {series.name: series.is_not_null().to_numpy() for series in rows.select({f[0] for f in features} & set(rows.columns))}
-    together: dict[bytes, list[int]] = {}
-    for i, (name, _) in enumerate(features):
-        if name in there:
-            together.setdefault(there[name].tobytes(), []).append(i)
-    for group in together.values():
-        mask = there[features[group[0]][0]]
-        if mask.any():
-            values = rows.select({features[i][0] for i in group}).filter(pl.Series(mask))
-            for i, series in zip(group, values.select(features[i][1].alias(str(i)) for i in group), strict=True):
-                array[mask, i] = series.to_numpy()
-    return array
+def _features(c: Column, values: np.ndarray) -> list[np.ndarray]:
+    """What the network gets of a quantity, or of moments in milliseconds; NaN is a missing one."""
+    if c.kind == "time":
+        hour = values % (24 * HOUR) / (24 * HOUR) * math.tau
+        weekday = (values // (24 * HOUR) + 3) % 7 / 7 * math.tau  # 1970-01-01 was a Thursday
+        features = [np.sin(hour), np.cos(hour), np.sin(weekday), np.cos(weekday)]  # ANGLES
+    else:
+        x = np.sign(values) * np.log1p(np.abs(values)) if c.log else values
+        with np.errstate(over="ignore"):
+            features = [((x - c.center) / c.scale).clip(-CLIP, CLIP)]
+    return [np.nan_to_num(x, copy=False) for x in features]
+
+
+def _matrix(
+    rows: pl.DataFrame, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr], empty: Any
+) -> np.ndarray:
+    """The expression over each column, `empty` where it is null or the column is not there."""
+    matrix = np.full((rows.height, len(columns)), empty, order="F")
+    schema = rows.schema
+    there = [c.column in schema for c in columns]
+    if any(there):
+        found = _each(rows, list(compress(columns, there)), expression)
+        matrix[:, there] = found.select(pl.all().fill_null(empty)).to_numpy()
+    return matrix

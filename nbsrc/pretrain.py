@@ -221,6 +221,7 @@ class MaskedModel(nn.Module):
         there = self.there(categorical)
         asked: list[tuple[Tensor, Tensor, Tensor]] = []  # for each object: its events, and its fields in them
         hidden: list[Tensor] = []
+        head: Any
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
             own = categorical.index_select(1, head.categorical).index_select(0, rows)
