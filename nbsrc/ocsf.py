@@ -102,24 +102,25 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     """
     columns: dict[str, pl.Series] = {}
     for series in events.get_columns():
-        for name, leaf in _leaves(series.name, series, exclude):
+        for name, leaf in _leaves(series.name, series, series.dtype, exclude):
             columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
     return _frame([s.alias(name) for name, s in columns.items()], events.height).rechunk()  # for what comes next
 
 
-def _leaves(name: str, series: pl.Series, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
+def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
     if name in exclude:
         return
-    dtype = series.dtype
     if isinstance(dtype, pl.Struct):
-        for field in series.struct.unnest().get_columns() if dtype.fields else []:
-            yield from _leaves(f"{name}.{field.name}", field, exclude)
+        fields = dtype.fields
+        for field, own in zip(fields, series.struct.unnest().get_columns() if fields else [], strict=True):
+            yield from _leaves(f"{name}.{field.name}", own, field.dtype, exclude)
     elif isinstance(dtype, pl.List | pl.Array):
-        series = series.cast(pl.List(dtype.inner))
+        inner = dtype.inner
+        series = series.cast(pl.List(inner))
         yield f"{name}.length", series.list.len().cast(pl.Int64)
-        if isinstance(dtype.inner, pl.Struct | pl.List | pl.Array):
-            yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), exclude)
-        elif dtype.inner not in (pl.Null, pl.Binary):
+        if isinstance(inner, pl.Struct | pl.List | pl.Array):
+            yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), inner, exclude)
+        elif inner not in (pl.Null, pl.Binary):
             yield f"{name}.all", _joined(series)
     else:
         yield name, series
@@ -322,7 +323,7 @@ def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFra
     """The lines as a frame, or None if they need a closer look. The type `likely` is tried before their own."""
     lines = [line for _, line in piece]
     text = b"\n".join(lines)
-    if b"\\ud" in text or b"\\uD" in text:
+    if b"\\u" in text and (b"\\ud" in text or b"\\uD" in text):  # mostly one look
         lines = [_repair(line) for line in lines]
         text = b"\n".join(lines)
     counts, fractions = _in_text(text)
@@ -352,7 +353,7 @@ def _decoded(lines: list[bytes], dtype: pl.Struct, counts: Counts) -> pl.Series 
         records = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.json_decode(dtype)
     except pl.exceptions.PolarsError:
         return None
-    return None if records.null_count() or _in_series(records) != counts else records
+    return None if records.null_count() or _in_series(records, dtype) != counts else records
 
 
 def _grown(dtype: Any, other: Any) -> Any:
@@ -429,24 +430,23 @@ def _key(text: bytes, end: int) -> bytes:
     return b"\\" if b"\\" in text[max(0, start - 2) : end] else text[start:end]
 
 
-def _in_series(series: pl.Series) -> Counts:
+def _in_series(series: pl.Series, dtype: Any) -> Counts:
     """The same counts in what was read from it.
 
     They differ where a key came twice or is not in the type, or where an object or a boolean was made a text or a
     number to fit, or a value a list.
     """
     keys = booleans = lists = 0
-    dtype = series.dtype
-    if isinstance(dtype, pl.Struct):
-        for field in series.struct.unnest().get_columns() if dtype.fields else []:
+    if isinstance(dtype, pl.Struct):  # its fields' types are not asked of the series: Polars builds them anew each time
+        fields = [field.dtype for field in dtype.fields]
+        for field, kind in zip(series.struct.unnest().get_columns() if fields else [], fields, strict=True):
             there = len(field) - field.null_count()
-            kind = field.dtype
-            below = _in_series(field) if there and kind.is_nested() else (0, 0, 0)
+            below = _in_series(field, kind) if there and isinstance(kind, pl.Struct | pl.List) else (0, 0, 0)
             keys += there + below[0]
-            booleans += (there if kind == pl.Boolean else 0) + below[1]
-            lists += (there if kind == pl.List else 0) + below[2]
+            booleans += (there if isinstance(kind, pl.Boolean) else 0) + below[1]
+            lists += (there if isinstance(kind, pl.List) else 0) + below[2]
     elif isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct):
-        return _in_series(series.explode())
+        return _in_series(series.explode(), dtype.inner)
     return keys, booleans, lists
 
 

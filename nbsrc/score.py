@@ -163,9 +163,10 @@ def _reasons(rows: pl.DataFrame, fields: list[str], chosen: np.ndarray) -> pl.Se
     by_field = np.argsort(flat, kind="stable")
     present, starts = np.unique(flat[by_field], return_index=True)
     parts = [pl.Series(dtype=pl.String)]
+    there = set(rows.columns)
     for index, places in zip(present, np.split(by_field, starts[1:]), strict=True):
         name = fields[index]
-        if name in rows.columns:
+        if name in there:
             parts.append(_text(rows[name].gather(places // chosen.shape[1])))
         else:
             parts.append(pl.repeat(None, len(places), dtype=pl.String, eager=True))
