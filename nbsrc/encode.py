@@ -37,6 +37,7 @@ ENUMERATION = 32  # with at most this many distinct values each of them is kept,
 CODES = 64  # whole numbers of which the schema says no more: up to this many distinct ones are codes
 CLIP = 10.0  # in units of the interquartile range
 HOUR = 3_600_000  # ms
+AT_ONCE = 10_000  # rows that are encoded together: more fall out of a processor's cache
 TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # OCSF's; an event's time is the first that is there
 ANGLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 PORT_BUCKETS = ("1024-49151", "49152-65535")  # IANA's registered and dynamic ports
@@ -148,21 +149,31 @@ class EventEncoder(BaseEstimator):
             self._warned.update(new)
             more = f" and {len(new) - 5} more" if len(new) > 5 else ""
             warnings.warn(f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2)
-        kept = self._kept()
+        kept, schema = self._kept(), rows.schema
         numbers, categories = [c for c in kept if c.values is None], [c for c in kept if c.values is not None]
-        values = _matrix(rows, numbers, lambda c, dtype: _value(c, dtype).cast(pl.Float64), math.nan)
+        told = [c.present for c in numbers]
+        amounts = _there(schema, numbers, lambda c, dtype: _value(c, dtype).cast(pl.Float64))
+        indices = _there(schema, categories, lambda c, dtype: _index(c, dtype).cast(pl.Int32))
+        nulls = _there(schema, categories, _null)
         numeric = np.empty((rows.height, len(self._numeric_names())), np.float32)
-        for i, x in enumerate(x for c, own in zip(numbers, values.T, strict=True) for x in _features(c, own)):
-            numeric[:, i] = x
-        indices = _matrix(rows, categories, lambda c, dtype: _index(c, dtype).cast(pl.Int32), np.int32(UNSEEN))
-        indices[_matrix(rows, categories, _null, True)] = MISSING
-        present = np.where(np.isnan(values[:, [c.present for c in numbers]]), MISSING, UNSEEN + 1)
-        schema = rows.schema
+        categorical = np.empty((rows.height, len(self._categorical_names())), np.int64)
+
+        def encode(start: int) -> None:
+            here, part = slice(start, start + AT_ONCE), rows.slice(start, AT_ONCE)
+            values = _matrix(part, amounts, math.nan)
+            for i, x in enumerate(x for c, own in zip(numbers, values.T, strict=True) for x in _features(c, own)):
+                numeric[here, i] = x
+            missing = _matrix(part, nulls, True)
+            categorical[here, : len(categories)] = np.where(missing, MISSING, _matrix(part, indices, np.int32(UNSEEN)))
+            categorical[here, len(categories) :] = np.where(np.isnan(values[:, told]), MISSING, UNSEEN + 1)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(encode, range(0, rows.height, AT_ONCE)))
         times = [_moment(name, schema.get(name, pl.Null())) for name in self._time_columns()]
         time = rows.with_row_index("\0row").with_columns(pl.coalesce(*times, 0).cast(pl.Int64).alias("\0time"))["\0time"]
         return EncodedEvents(
             numeric=numeric,
-            categorical=np.concatenate([indices, present], axis=1).astype(np.int64, order="C"),
+            categorical=categorical,
             cardinalities=tuple(self._cardinalities()),
             numeric_names=self._numeric_names(),
             categorical_names=self._categorical_names(),
@@ -681,14 +692,17 @@ def _features(c: Column, values: np.ndarray) -> list[np.ndarray]:
     return [np.nan_to_num(x, copy=False) for x in features]
 
 
-def _matrix(
-    rows: pl.DataFrame, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr], empty: Any
-) -> np.ndarray:
-    """The expression over each column, `empty` where it is null or the column is not there."""
-    matrix = np.full((rows.height, len(columns)), empty, order="F")
-    schema = rows.schema
-    there = [c.column in schema for c in columns]
+def _there(
+    schema: pl.Schema, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr]
+) -> list[pl.Expr | None]:
+    """The expression over each column, None for those that are not there."""
+    return [expression(c, schema[c.column]).alias(c.column) if c.column in schema else None for c in columns]
+
+
+def _matrix(rows: pl.DataFrame, expressions: list[pl.Expr | None], empty: Any) -> np.ndarray:
+    """The expressions' values, column by column; `empty` where they are null or there is none."""
+    matrix = np.full((rows.height, len(expressions)), empty, order="F")
+    there = [expression is not None for expression in expressions]
     if any(there):
-        found = _each(rows, list(compress(columns, there)), expression)
-        matrix[:, there] = found.select(pl.all().fill_null(empty)).to_numpy()
+        matrix[:, there] = rows.select(compress(expressions, there)).select(pl.all().fill_null(empty)).to_numpy()
     return matrix
