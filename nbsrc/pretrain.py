@@ -315,11 +315,14 @@ class MaskedModel(nn.Module):
     def load(cls, path: str | Path) -> "MaskedModel":
         """Read what `save` wrote, onto the CPU, in eval mode. Raises ValueError if the file is something else."""
         tensors, about = read_tensors(Path(path))
-        if about.get("format") != 1 or "model" not in about:
-            raise ValueError(f"{path} holds no model of this version: train it again")
-        model = TabularResNet(**about["model"])
-        self = cls(model, numeric_names=about["numeric"], categorical_names=about["categorical"])
-        self.load_state_dict(tensors)
+        try:
+            if about["format"] != 1:
+                raise ValueError(f"its format is {about['format']}")
+            model = TabularResNet(**about["model"])
+            self = cls(model, numeric_names=about["numeric"], categorical_names=about["categorical"])
+            self.load_state_dict(tensors)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # Runtime: other tensors or shapes
+            raise ValueError(f"{path} holds no model of this version: train it again") from error
         return self.eval()
 
 

@@ -9,7 +9,15 @@ import torch
 from safetensors import safe_open
 
 from nbsrc import pretrain as module
-from nbsrc.pretrain import SMALLEST_SCALE, FieldsHead, MaskedModel, pretrain, split_by_time
+from nbsrc.pretrain import (
+    SMALLEST_SCALE,
+    FieldsHead,
+    MaskedModel,
+    pretrain,
+    read_tensors,
+    split_by_time,
+    write_tensors,
+)
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import one_cycle
 
@@ -209,6 +217,10 @@ def test_a_saved_model_scores_as_before_and_holds_no_pickle(events, tmp_path):
     with safe_open(path, "pt") as file:
         assert "about" in file.metadata()
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+    tensors, about = read_tensors(path)
+    write_tensors(path, tensors | {"mask_vectors": torch.zeros(99, 1)}, about)
+    with pytest.raises(ValueError, match=r"model\.safetensors holds no model of this version: train it again"):
+        MaskedModel.load(path)
     path.write_bytes(b"\x80\x04 not safetensors")
     with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
         MaskedModel.load(path)

@@ -4,7 +4,7 @@ import pytest
 import rtdl_revisiting_models as rtdl
 import torch
 
-from nbsrc.tabular import CHUNK, TabularBlock, TabularResNet, embedding_width
+from nbsrc.tabular import CHUNK, ColumnEmbeddings, TabularBlock, TabularResNet, embedding_width
 
 SHAPE = {"d_block": 24, "n_blocks": 3, "d_hidden_multiplier": 1.5, "dropout1": 0.0, "dropout2": 0.0}
 
@@ -64,6 +64,18 @@ def test_dropout_acts_where_the_paper_puts_it():
     assert torch.equal(block(x), x)  # the residual branch is dropped, the skip path is not
     block = TabularBlock(8, 16, dropout1=1.0, dropout2=0.0)
     torch.testing.assert_close(block(x), x + block.linear2.bias)
+
+
+def test_what_categories_add_to_a_layer_sums_up_to_the_layer_of_their_embeddings():
+    sizes = torch.tensor([3, 300, 1, 40])
+    embeddings = ColumnEmbeddings(sizes.tolist())
+    assert len(set(embeddings.widths)) == 2
+    weight = torch.randn(7, sum(embeddings.widths))
+    categorical = (torch.rand(50, 4) * sizes).long()
+    added = embeddings.projected(weight)
+    assert added.shape == (344, 7)
+    each = added[categorical + sizes.cumsum(0) - sizes]
+    torch.testing.assert_close(each.sum(1), embeddings(categorical) @ weight.T)
 
 
 def test_every_category_has_an_embedding_of_its_own():
