@@ -10,6 +10,7 @@ its progress and to name the cell that fails.
 from __future__ import annotations
 
 import ast
+import asyncio
 import hashlib
 import json
 import os
@@ -100,6 +101,12 @@ def how_it_ended(kernel) -> str:
     return f"the kernel died of signal {-code}, {signal.Signals(-code).name}{hint}"
 
 
+async def to_its_end(client: NotebookClient) -> None:
+    # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody wants to hear.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    await client.async_execute(env=os.environ | ALLOCATOR)
+
+
 def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
     """Run every cell of ``notebook`` in place, in a fresh kernel; return the seconds it took.
 
@@ -128,7 +135,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
     kernel = client.create_kernel_manager()
     start = time.perf_counter()
     try:
-        client.execute(env=os.environ | ALLOCATOR)
+        asyncio.run(to_its_end(client))
     except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: no kernel
         cell = notebook.cells[running]
         lines = notebook.metadata.get("source_map")

@@ -1,5 +1,6 @@
 """`make build` on a small book: it fails where it should, and executes no more and no less than it must."""
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -95,13 +96,18 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
         ("import os, signal; os.kill(os.getppid(), signal.SIGTERM)", "the kernel was shut down, by an interrupt of this process"),
     ],
 )
-def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(source, reason):
+def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(source, reason, caplog):
     cells = [new_code_cell("1"), new_code_cell(source), new_code_cell("2")]
     notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
     with pytest.raises(ChapterError) as error:
         execute(notebook, "chapter")
-    assert str(error.value).startswith(f"chapter, code cell 2: {reason}")
-    assert str(error.value).endswith(f"\n    {source}")
+    said = str(error.value)
+    assert said.startswith(f"chapter, code cell 2: {reason}") and said.endswith(f"\n    {source}")
+    del error  # and with it what it keeps alive
+    notebook = new_notebook(cells=[new_code_cell("import time; time.sleep(2)")], metadata=notebook.metadata)
+    execute(notebook, "another")  # what was left behind would run on here
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_broken_reference_fails_the_build_and_is_named(book):
