@@ -185,7 +185,7 @@ class MaskedModel(nn.Module):
         total = embedding.new_zeros(len(embedding))
         for i, head in enumerate(self.heads):
             rows = masked[:, i].nonzero().squeeze(1)
-            nll = self._own_nll(head, embedding.index_select(0, rows), rows, numeric, categorical)
+            nll = head(embedding.index_select(0, rows), *self._own(head, rows, numeric, categorical))
             total = total.index_add(0, rows, nll.sum(1))
         fields = masked.to(total.dtype) @ total.new_tensor([len(own) for own in self.columns])
         mean = total.detach() / fields.clamp(min=1)
@@ -214,30 +214,29 @@ class MaskedModel(nn.Module):
 
         The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
         """
-        categorical, tamed = self.common(categorical), self.tame(numeric)
+        categorical = self.common(categorical)
         added, missing = self._added()
         weight = self.model.input_projection.weight[:, : self.model.n_numeric]
-        projected = F.linear(tamed, weight, self.model.input_projection.bias + missing.sum(0))
+        projected = F.linear(self.tame(numeric), weight, self.model.input_projection.bias + missing.sum(0))
         there = self.there(categorical)
         asked: list[tuple[Tensor, Tensor, Tensor]] = []  # for each object: its events, and its fields in them
-        hidden: list[Tensor] = []
+        hidden: list[Tensor] = []  # and what its fields add to the projection, less what stands in their place
         head: Any
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
-            own = categorical.index_select(1, head.categorical).index_select(0, rows)
-            asked.append((rows, numeric.index_select(1, head.numeric).index_select(0, rows), own))
-            quantities = tamed.index_select(1, head.numeric).index_select(0, rows)
-            part = quantities @ weight.index_select(1, head.numeric).T + missing[i]
-            if own.shape[1]:
-                beyond = F.embedding_bag(own + self.first[head.categorical], added, mode="sum")
+            quantities, categories = self._own(head, rows, numeric, categorical)
+            part = self.tame(quantities) @ weight.index_select(1, head.numeric).T + missing[i]
+            if len(head.categorical):
+                beyond = F.embedding_bag(categories + self.first[head.categorical], added, mode="sum")
                 projected.index_add_(0, rows, beyond)
                 part += beyond
+            asked.append((rows, quantities, categories))
             hidden.append(part - self.mask_vectors[i])
         # All passes at once: one by one they are too small for their overhead.
         x = projected.index_select(0, torch.cat([rows for rows, _, _ in asked])) - torch.cat(hidden)
         embeddings = self._blocks(x).split([len(part) for part in hidden])
-        for head, embedding, (rows, own_numeric, own) in zip(self.heads, embeddings, asked, strict=True):
-            yield rows, head(embedding, own_numeric, own)
+        for head, embedding, (rows, quantities, categories) in zip(self.heads, embeddings, asked, strict=True):
+            yield rows, head(embedding, quantities, categories)
 
     def _added(self) -> tuple[Tensor, Tensor]:
         """What the categories add to the input projection: each beyond a missing one, and an object's missing ones.
@@ -261,11 +260,12 @@ class MaskedModel(nn.Module):
         return nll
 
     @staticmethod
-    def _own_nll(head: Any, embedding: Tensor, rows: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """What `head` says of its own columns of `rows`, whose embeddings are given."""
-        own_numeric = numeric.index_select(1, head.numeric).index_select(0, rows)
-        own_categorical = categorical.index_select(1, head.categorical).index_select(0, rows)
-        return head(embedding, own_numeric, own_categorical)
+    def _own(head: Any, rows: Tensor, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+        """The columns that `head` predicts, in the events `rows`."""
+        return (
+            numeric.index_select(1, head.numeric).index_select(0, rows),
+            categorical.index_select(1, head.categorical).index_select(0, rows),
+        )
 
     def _blocks(self, x: Tensor) -> Tensor:
         for block in self.model.blocks:
