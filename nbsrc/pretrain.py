@@ -225,11 +225,11 @@ class MaskedModel(nn.Module):
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
             quantities, categories = self._own(head, rows, numeric, categorical)
-            part = self.tame(quantities) @ weight.index_select(1, head.numeric).T + missing[i]
+            part = self.tame(quantities) @ weight.index_select(1, head.numeric).T
             if len(head.categorical):
-                beyond = F.embedding_bag(categories + self.first[head.categorical], added, mode="sum")
-                projected.index_add_(0, rows, beyond)
-                part += beyond
+                own = F.embedding_bag(categories + self.first[head.categorical], added, mode="sum")
+                projected.index_add_(0, rows, own - missing[i])
+                part += own
             asked.append((rows, quantities, categories))
             hidden.append(part - self.mask_vectors[i])
         # All passes at once: one by one they are too small for their overhead.
@@ -239,7 +239,7 @@ class MaskedModel(nn.Module):
             yield rows, head(embedding, quantities, categories)
 
     def _added(self) -> tuple[Tensor, Tensor]:
-        """What the categories add to the input projection: each beyond a missing one, and an object's missing ones.
+        """What each category adds to the input projection, and what all of an object's do where they are missing.
 
         The projection is a sum over features, and most fields of an event are missing.
         Shape: (all categories, d_block), (objects, d_block)
@@ -248,9 +248,7 @@ class MaskedModel(nn.Module):
         if network.embeddings is None:
             return self.mask_vectors[:0], torch.zeros_like(self.mask_vectors)
         added = network.embeddings.projected(network.input_projection.weight[:, network.n_numeric :])
-        missing = added[self.first]
-        sizes = torch.tensor(network.cardinalities, device=added.device)
-        return added - missing.repeat_interleave(sizes, 0, output_size=len(added)), self.object_of_category.T @ missing
+        return added, self.object_of_category.T @ added[self.first]
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """The surprise of each field, in nats, 0 for those of objects that the event does not have: (rows, columns)"""
