@@ -174,6 +174,22 @@ def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, open_page, addres
     assert page.evaluate("document.documentElement.scrollWidth") == 375
 
 
+@pytest.mark.parametrize("width", [375, 1400])
+@pytest.mark.parametrize("name", ["part1-resnet", "part2-tabular-resnet"])
+def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(name, width, open_page, address):
+    page = open_page(f"{address}{name}.html", width=width)
+    formulas = page.evaluate(
+        """() => [...document.querySelectorAll("div.math")].map(box => {
+          const [formula, number] = [".katex-html", ".eqno"].map(part => box.querySelector(part)?.getBoundingClientRect())
+          const edges = box.getBoundingClientRect()
+          return [edges.left, formula.left, formula.right, number?.left ?? edges.right]
+        })"""
+    )
+    assert len(formulas) > 1
+    for left, begins, ends, number in formulas:
+        assert left - 1 <= begins < ends <= number + 1
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
