@@ -17,12 +17,14 @@ import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from nbsrc.encode import EncodedEvents, EventEncoder, as_text
 
@@ -36,6 +38,8 @@ Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
+DIGITS = 38  # of a decimal in Polars
+UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
 PIECE = 2_000  # lines that are parsed at once, by one thread
 SAMPLE = 20  # of every so many lines of a block one is looked at beforehand
@@ -176,19 +180,46 @@ def _batches(files: list[Path], batch_size: int) -> Generator[tuple[pl.DataFrame
 
 
 def _parquet(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The rows in batches of `batch_size`, however long the file's row groups are."""
+    events = pl.DataFrame()
+    for more, rejects in _row_groups(path, batch_size):
+        if rejects.height:
+            yield more, rejects
+            continue
+        events = events.vstack(more) if events.height else more
+        while events.height >= batch_size:
+            yield events.head(batch_size), rejects
+            events = events.slice(batch_size)
+    if events.height:
+        yield events, _rejects([])
+
+
+def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Arrow reads a row group in pieces. Polars begins it anew for each: quadratic in its length."""
     try:
-        rows = pl.scan_parquet(path, glob=False)
-        height = rows.select(pl.len()).collect().item()
-    except (pl.exceptions.PolarsError, OSError) as error:
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**16)  # else whole row groups are held
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        if sum(sizes) != file.metadata.num_rows:
+            raise ValueError("its numbers of rows contradict each other")
+        for leaf in map(file.schema.column, range(len(file.metadata.schema))):
+            name = leaf.path  # ValueError if it is not UTF-8
+            if leaf.precision > DIGITS:
+                raise ValueError(f"{name} is decimal with {leaf.precision} digits, and {DIGITS} can be held")
+    except UNREADABLE as error:
         yield pl.DataFrame(), _rejects([(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")])
         return
-    for start in range(0, height, batch_size):
+    for group, (start, end) in enumerate(pairwise(accumulate(sizes, initial=0))):
+        row, reason = start, "not there: the file is damaged"
         try:
-            yield rows.slice(start, batch_size).collect(), _rejects([])
-        except (pl.exceptions.PolarsError, OSError) as error:
-            stop = min(start + batch_size, height)
+            for batch in file.iter_batches(batch_size, row_groups=[group]):
+                batch.validate(full=True)  # Polars takes any bytes for UTF-8
+                events = pl.DataFrame(batch.replace_schema_metadata())  # Polars panics at what isn't UTF-8 there
+                row += events.height
+                yield events, _rejects([])
+        except UNREADABLE as error:
             reason = f"not readable: {_first_line(error)}"
-            yield pl.DataFrame(), _rejects([(str(path), row, reason) for row in range(start + 1, stop + 1)])
+        if row < end:
+            yield pl.DataFrame(), _rejects([(str(path), lost, reason) for lost in range(row + 1, end + 1)])
 
 
 def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[Line]:

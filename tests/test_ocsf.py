@@ -1,8 +1,11 @@
 """Reading: every record is read or rejected, whatever the bytes; flattening keeps every scalar."""
 
+import decimal
 import gzip
+import io
 import json
 import math
+import random
 import subprocess
 import sys
 import tempfile
@@ -155,6 +158,43 @@ def test_a_damaged_parquet_file_is_a_reject(write):
     assert rejects["row"].to_list() == [0] and "Parquet" in rejects["reason"][0]
 
 
+@pytest.mark.parametrize("batch_size", [7, 10, 100])
+@pytest.mark.parametrize("damaged", range(4))
+def test_a_damaged_row_group_costs_only_its_own_rows(damaged, batch_size, tmp_path):
+    pq.write_table(pa.table({"a": range(40)}), tmp_path / "p", row_group_size=10, use_dictionary=False, compression="zstd")
+    data = bytearray((tmp_path / "p").read_bytes())
+    column = pq.ParquetFile(tmp_path / "p").metadata.row_group(damaged).column(0)
+    start, size = column.data_page_offset, column.total_compressed_size
+    data[start : start + size] = bytes(size)
+    (tmp_path / "p").write_bytes(data)
+    parts = list(iter_events(tmp_path / "p", batch_size=batch_size))
+    lost = range(damaged * 10, damaged * 10 + 10)
+    assert [a for events, _ in parts for a in events.to_dict(as_series=False).get("a", [])] == [a for a in range(40) if a not in lost]
+    rejects = pl.concat(rejects for _, rejects in parts)
+    assert rejects["row"].to_list() == [a + 1 for a in lost] and rejects["reason"].str.starts_with("not readable: ").all()
+
+
+def test_bytes_that_are_not_utf8_in_parquet_are_rejects(tmp_path):
+    text = pa.array([b"fine", b"\xff\xfe", b"fine"]).view(pa.string())
+    pq.write_table(pa.table({"a": text}), tmp_path / "text", row_group_size=1)
+    events, rejects = read_events(tmp_path / "text")
+    assert events["a"].to_list() == ["fine", "fine"]
+    assert rejects["row"].to_list() == [2] and "UTF8" in rejects["reason"][0]
+    for part in (b"the_name", b"the_key"):
+        pq.write_table(pa.table({"the_name": [1]}).replace_schema_metadata({"the_key": "1"}), tmp_path / "p")
+        (tmp_path / "p").write_bytes((tmp_path / "p").read_bytes().replace(part, b"\xff" * len(part)))
+        events, rejects = read_events(tmp_path / "p")
+        assert (events.height, rejects["row"].to_list()) == ((0, [0]) if part == b"the_name" else (1, []))
+
+
+def test_a_decimal_with_more_digits_than_can_be_held_is_a_reject_and_not_another_number(tmp_path):
+    pq.write_table(pa.table({"x": [{"a": decimal.Decimal("1.5")}]}, pa.schema({"x": pa.struct({"a": pa.decimal256(60, 2)})})), tmp_path / "p")
+    events, rejects = read_events(tmp_path / "p")
+    assert events.is_empty() and rejects["row"].to_list() == [0]
+    assert rejects["reason"][0].endswith("x.a is decimal with 60 digits, and 38 can be held")
+
+
+
 def test_a_type_that_differs_from_record_to_record_keeps_every_value(write):
     def column(*texts):
         return read_events(write("\n".join(f'{{"a": {text}}}' for text in texts)))[0]["a"].to_list()
@@ -199,12 +239,12 @@ def test_parquet_of_a_data_lake_keeps_its_types(tmp_path):
     assert rows["time"].to_list() == ["2023-11-14 22:13:20.000", "x"]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "array", "parquet"])
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "array", "many groups.parquet", "one group.parquet"])
 def test_batches_hold_the_same_events_as_one_reading(suffix, tmp_path):
     rows = [{"n": i, "x": {"y": [i, i + 1]}, **({"s": "x"} if i % 7 else {})} for i in range(100)]
     path = tmp_path / suffix
-    if suffix == "parquet":
-        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path, row_group_size=13)
+    if suffix.endswith("parquet"):
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path, row_group_size=13 if "many" in suffix else 1000)
     else:
         data = json.dumps(rows).encode() if suffix == "array" else lines(rows).encode()
         path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
@@ -226,12 +266,18 @@ print(rows, peak)
 """
 
 
-def test_memory_grows_with_the_batch_and_not_with_the_file(tmp_path):
+@pytest.mark.parametrize("form", ["lines", "parquet"])
+def test_memory_grows_with_the_batch_and_not_with_the_file(form, tmp_path):
     peak = {}
     for n in (10_000, 60_000):  # more than the batches that are in memory at once
-        with (tmp_path / str(n)).open("w") as file:
-            file.writelines(f'{{"n": {i}, "user": {{"name": "user {i}", "note": "{"x" * 900}"}}}}\n' for i in range(n))
-        out = subprocess.run([sys.executable, "-c", PEAK, file.name], capture_output=True, text=True, check=True).stdout.split()
+        path = tmp_path / str(n)
+        if form == "parquet":  # one row group
+            users = [{"name": f"user {i}", "note": random.Random(i).randbytes(450).hex()} for i in range(n)]
+            pq.write_table(pa.table({"n": range(n), "user": users}), path, row_group_size=n, use_dictionary=False, data_page_size=2**16)
+        else:
+            with path.open("w") as file:
+                file.writelines(f'{{"n": {i}, "user": {{"name": "user {i}", "note": "{"x" * 900}"}}}}\n' for i in range(n))
+        out = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True).stdout.split()
         assert int(out[0]) == n
         peak[n] = int(out[1]) * 1024
     assert peak[60_000] - peak[10_000] < 50_000 * 900 / 2  # less than half of the text alone
@@ -259,6 +305,31 @@ def test_any_bytes_are_read_or_rejected(data):
     events, rejects = read_bytes(data)
     assert bool(data.strip(b" \t\r\n\x0b\x0c")) == bool(events.height + rejects.height) or data.strip() in (b"[]", b"\xef\xbb\xbf")
     assert flatten(events).height == events.height
+
+
+PARQUET = io.BytesIO()
+pq.write_table(pa.table({"n": range(40), "user": [{"name": f"user {i % 7}", "tags": ["x"] * (i % 3)} for i in range(40)]}), PARQUET, row_group_size=10)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(4, len(PARQUET.getvalue()) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+def test_every_row_of_a_damaged_parquet_file_is_read_or_rejected(damage):
+    data = bytearray(PARQUET.getvalue())
+    for at, byte in damage:
+        data[at] = byte
+    events, rejects = read_bytes(bytes(data))
+    assert flatten(events).height == events.height
+    if rejects["row"].to_list() != [0]:
+        assert events.height + rejects.height == 40
+
+
+@pytest.mark.parametrize("bit", [1, 4])
+def test_no_row_is_lost_for_any_bit_of_a_parquet_files_end(bit):
+    whole = PARQUET.getvalue()
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for at in range(start, len(whole)):
+        events, rejects = read_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+        assert rejects["row"].to_list() == [0] or events.height + rejects.height == 40, at
 
 
 def read_bytes(data):
