@@ -22,14 +22,18 @@ import json
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import nbformat
 import yaml
 from chapters import ROOT, code_of, imported_modules, is_chapter, parse
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pybtex.database import Entry, parse_file
 from pybtex.plugin import find_plugin
 
@@ -57,9 +61,7 @@ if "google.colab" in sys.modules:  # on Colab only: install what it lacks
     import subprocess
 
     needed = {packages}
-    missing = [package for module, package in needed.items() if not importlib.util.find_spec(module)]
-    if missing:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *missing], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *needed], check=True)
 
 Path("nbsrc").mkdir(exist_ok=True)  # the cells below write the modules that this notebook uses into it
 if sys.path[0] not in ("", str(Path.cwd())):
@@ -536,8 +538,12 @@ class Chapter:
                 imported.add(node.module.split(".")[0])
         distributions = packages_distributions()
         third_party = sorted(imported - sys.stdlib_module_names - {"nbsrc", "myst_nb"})
-        needed = {module: min(distributions[module]).lower() for module in third_party}
-        return nbformat.v4.new_code_cell(SETUP.format(packages=json.dumps(needed)).rstrip(), metadata=FOLDED)
+        needed = sorted({canonicalize_name(min(distributions[module])) for module in third_party})
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        stated = map(Requirement, chain(project["dependencies"], *project["optional-dependencies"].values()))
+        versions = {canonicalize_name(r.name): str(r.specifier) for r in stated}
+        packages = json.dumps([name + versions.get(name, "") for name in needed])
+        return nbformat.v4.new_code_cell(SETUP.format(packages=packages).rstrip(), metadata=FOLDED)
 
 
 def number(role_text: str) -> str:
