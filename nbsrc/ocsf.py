@@ -97,6 +97,7 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     Structs are taken apart to any depth: `actor.user.name`. A list `x` becomes `x.length`, and
     - of scalars, `x.all`: its distinct values, sorted, joined by commas (`metadata.profiles.all`);
     - of objects or lists, its first element, taken apart in the same way: `resources.first.name`.
+    A map (Parquet) is an object with its keys: `labels.region`; with over 1000 distinct ones, a JSON text.
     `exclude` names attributes to leave out with all below them; by default the copies of what stands elsewhere and
     what no schema describes: `unmapped`, `raw_data`, `observables`, `enrichments`. Where a flat and a nested source
     give the same dotted name, they make one column: the first value that is there, as text if the types differ.
@@ -118,11 +119,14 @@ def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) 
         fields = dtype.fields
         for field, own in zip(fields, series.struct.unnest().get_columns() if fields else [], strict=True):
             yield from _leaves(f"{name}.{field.name}", own, field.dtype, exclude)
+    elif isinstance(dtype, pl.Map):
+        series = _objects_of(series, dtype)
+        yield from _leaves(name, series, series.dtype, exclude)
     elif isinstance(dtype, pl.List | pl.Array):
         inner = dtype.inner
         series = series.cast(pl.List(inner))
         yield f"{name}.length", series.list.len().cast(pl.Int64)
-        if isinstance(inner, pl.Struct | pl.List | pl.Array):
+        if isinstance(inner, pl.Struct | pl.Map | pl.List | pl.Array):
             yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), inner, exclude)
         elif inner not in (pl.Null, pl.Binary):
             yield f"{name}.all", _joined(series)
@@ -130,12 +134,20 @@ def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) 
         yield name, series
 
 
+def _objects_of(maps: pl.Series, dtype: Any) -> pl.Series:
+    """Parquet's maps as JSON would have them: objects, or one JSON text if they have too many distinct keys."""
+    pairs = maps.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
+    values = [None if row is None else {str(pair["key"]): pair["value"] for pair in row} for row in _values(pairs)]
+    kind = _no_maps({key: dtype.value for value in values if value for key in value})
+    return pl.Series(maps.name, [_as(value, kind) for value in values], dtype=_dtype(kind))
+
+
 def _joined(lists: pl.Series) -> pl.Series:
     """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
     rows = lists.to_frame("text").with_row_index("row")
     scalars = rows.explode("text").drop_nulls("text")
-    dtype = scalars.schema["text"]  # 2.0 is 2, as in a batch where all are whole
-    text = as_text("text", dtype) if dtype.is_float() else pl.col("text").cast(pl.String)
+    dtype = scalars.schema["text"]
+    text = pl.col("text") if dtype == pl.String else as_text("text", dtype)
     texts = scalars.select("row", text.alias("text")).unique().sort("row", "text")
     joined = texts.group_by("row", maintain_order=True).agg(pl.col("text").str.join(","))
     return rows.select("row").join(joined, on="row", how="left", maintain_order="left")["text"]
@@ -205,6 +217,7 @@ def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl
             name = leaf.path  # ValueError if it is not UTF-8
             if leaf.precision > DIGITS:
                 raise ValueError(f"{name} is decimal with {leaf.precision} digits, and {DIGITS} can be held")
+        schema = pa.schema([field.with_type(_storage(field.type)) for field in file.schema_arrow])
     except UNREADABLE as error:
         yield pl.DataFrame(), _rejects([(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")])
         return
@@ -213,13 +226,24 @@ def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl
         try:
             for batch in file.iter_batches(batch_size, row_groups=[group]):
                 batch.validate(full=True)  # Polars takes any bytes for UTF-8
-                events = pl.DataFrame(batch.replace_schema_metadata())  # Polars panics at what isn't UTF-8 there
+                events = pl.DataFrame(batch.cast(schema))  # without metadata: Polars panics where it isn't UTF-8
                 row += events.height
                 yield events, _rejects([])
         except UNREADABLE as error:
             reason = f"not readable: {_first_line(error)}"
         if row < end:
             yield pl.DataFrame(), _rejects([(str(path), lost, reason) for lost in range(row + 1, end + 1)])
+
+
+def _storage(dtype: Any) -> Any:
+    """An Arrow type without extension types, such as JSON text and UUIDs, of which Polars makes no text."""
+    if isinstance(dtype, pa.BaseExtensionType):
+        return _storage(dtype.storage_type)
+    if pa.types.is_struct(dtype):
+        return pa.struct([field.with_type(_storage(field.type)) for field in dtype])
+    if pa.types.is_map(dtype):
+        return pa.map_(dtype.key_type, _storage(dtype.item_type))
+    return pa.list_(_storage(dtype.value_type)) if pa.types.is_list(dtype) else dtype
 
 
 def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[Line]:
@@ -618,8 +642,12 @@ def _as(value: Any, kind: Any) -> Any:
         return [_as(v, kind[0]) for v in value]
     if kind == pl.String and not isinstance(value, str):
         value = int(value) if isinstance(value, float) and value.is_integer() else value  # as Polars writes 2.0
-        return json.dumps(_there(value), ensure_ascii=False, default=str)
+        return value.hex() if isinstance(value, bytes) else json.dumps(_there(value), ensure_ascii=False, default=_as_string)
     return float(value) if kind == pl.Float64 else value
+
+
+def _as_string(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _there(value: Any) -> Any:
@@ -652,14 +680,19 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
     mine = _kind(series.dtype)
     if _widens(mine, kind):
         return series
-    if isinstance(mine, dict | list):
-        return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=_dtype(kind))
-    if mine in (pl.Float32, pl.Float64) and kind == pl.String:
-        return pl.Series(series.name, [_as(value, kind) for value in series.to_list()], dtype=kind)
+    if isinstance(mine, dict | list | pl.Map) or mine == pl.Binary or mine.is_float():
+        return pl.Series(series.name, [_as(value, kind) for value in _values(series)], dtype=_dtype(kind))
     try:
         return series.cast(kind, strict=False)
-    except pl.exceptions.PanicException:  # a date beyond the calendar: its number, then
+    except (pl.exceptions.PanicException, pl.exceptions.PolarsError):  # as below, or a duration
         return series.to_physical().cast(kind, strict=False)
+
+
+def _values(series: pl.Series) -> list[Any]:
+    try:
+        return series.to_list()
+    except (pl.exceptions.PanicException, OverflowError):  # a date beyond the calendar: its number, then
+        return series.to_physical().to_list()
 
 
 def _widens(mine: Any, kind: Any) -> bool:

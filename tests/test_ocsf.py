@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbsrc.ocsf import EventEncoder, flatten, iter_events, read_events
+from nbsrc.ocsf import EventEncoder, flatten, iter_events, read_events, stack
 
 EXAMPLES = Path(__file__).parents[1].parent / "shared" / "data" / "ocsf-examples"
 EVENTS = [
@@ -236,6 +236,59 @@ def test_parquet_of_a_data_lake_keeps_its_types(tmp_path):
     assert rows["traffic.bytes"].to_list() == [7, 8]
     assert rows["src_endpoint.port"].to_list() == [1, None]
     assert rows["time"].to_list() == ["2023-11-14 22:13:20.000", "x"]
+
+
+def test_a_map_of_parquet_is_an_object_with_its_keys(tmp_path):
+    maps = [[("region", "eu"), ("zone", "1")], None, [], [("region", None), ("tier", "x")]]
+    inner = pa.array([[("n", index)] for index in range(4)], pa.map_(pa.string(), pa.int64()))
+    pq.write_table(pa.table({
+        "labels": pa.array(maps, pa.map_(pa.string(), pa.string())), "x": pa.StructArray.from_arrays([inner], ["y"]),
+        "many": pa.array([[(f"id-{i}-{row}", i) for i in range(300)] for row in range(4)], pa.map_(pa.string(), pa.int64())),
+        "list": pa.array([[[(7, True)]]] * 4, pa.list_(pa.map_(pa.int64(), pa.bool_()))), "unmapped": pa.array(maps, pa.map_(pa.string(), pa.string())),
+    }), tmp_path / "p")  # fmt: skip
+    events, rejects = read_events(tmp_path / "p")
+    rows = flatten(events)
+    assert rejects.is_empty()
+    assert rows.columns == ["labels.region", "labels.zone", "labels.tier", "x.y.n", "many", "list.length", "list.first.7"]
+    assert rows["labels.region"].to_list() == ["eu", None, None, None] and rows["labels.tier"].to_list() == [None, None, None, "x"]
+    assert rows["x.y.n"].to_list() == [0, 1, 2, 3] and rows["list.first.7"].to_list() == [True] * 4
+    assert json.loads(rows["many"][3]) == {f"id-{i}-3": i for i in range(300)}
+    (tmp_path / "j").write_text('{"labels": {"region": "us"}, "x": 1}')
+    both = flatten(read_events([tmp_path / "p", tmp_path / "j"])[0])
+    assert [json.loads(text) for text in both["labels"].drop_nulls()] == [{"region": "eu", "zone": "1"}, {}, {"tier": "x"}, {"region": "us"}]
+
+
+ARROW = {
+    "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), "bytes": pa.array([b"\xff"]), "uuid": pa.array([b"\xff" * 16], pa.uuid()),
+    "json": pa.array(['{"a": 1}'], pa.json_()), "bool8": pa.array([1], pa.bool8()), "null": pa.nulls(1), "category": pa.array(["x"]).dictionary_encode(),
+    "half": pa.array([1.5], pa.float16()), "decimal": pa.array([decimal.Decimal("1.5")], pa.decimal128(38, 1)), "uint": pa.array([2**64 - 1], pa.uint64()),
+    "time": pa.array([1], pa.time64("us")), "duration": pa.array([1], pa.duration("ns")), "date": pa.array([2**31 - 1], pa.date32()),
+    "datetime": pa.array([2**62], pa.timestamp("us", "Europe/Berlin")), "array": pa.array([[1, 2]], pa.list_(pa.int8(), 2)), "view": pa.array(["x"], pa.string_view()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("within", ["", "struct", "list", "map"])
+@pytest.mark.parametrize("name", ARROW)
+def test_every_type_of_arrow_is_encoded_and_beside_a_text_becomes_text(name, within, tmp_path):
+    column = ARROW[name]
+    if within == "struct":
+        column = pa.StructArray.from_arrays([column], ["a"])
+    elif within == "list":
+        column = pa.ListArray.from_arrays([0, 1], column)
+    elif within == "map":
+        column = pa.MapArray.from_arrays([0, 1], ["k"], column)
+    pq.write_table(pa.table({"a": column, "b": [1]}), tmp_path / "p")
+    (tmp_path / "j").write_text('{"a": "text"}')
+    events, rejects = read_events(tmp_path / "p")
+    assert events.height == 1 and rejects.is_empty()
+    EventEncoder().fit_transform(flatten(events))
+    both = read_events([tmp_path / "p", tmp_path / "j"])[0]["a"]
+    assert both.dtype == pl.String and both[1] == "text" and (both[0] is None) == (name == "null" and not within)
+
+
+def test_numbers_and_bytes_beside_texts_are_written_in_one_way():
+    frames = [pl.DataFrame({"a": values}) for values in ([2.0, 0.5], [b"\xff"], [[b"\xff", b"x"]], ["x"])]
+    assert stack(frames)["a"].to_list() == ["2", "0.5", "ff", '["ff", "78"]', "x"]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "array", "many groups.parquet", "one group.parquet"])
