@@ -1,7 +1,7 @@
 """How fast the command scores, and in how much memory: `python -m tests.bench_score [EVENTS ...]`.
 
 The model learns from 10,000 events, and scores files of 100,000 (or as many as are asked for, such as 1000000) in a
-process of its own; reading, encoding and writing are in the time.
+process of its own, as JSON Lines and as Parquet; reading, encoding and writing are in the time.
 """
 
 import subprocess
@@ -10,7 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import polars as pl
+
 from nbsrc import simulate
+from nbsrc.ocsf import read_events
 from nbsrc.score import Scorer, read_baseline, score_files
 
 LEARNED = 10_000
@@ -25,27 +28,29 @@ def score(model: Path, events: Path) -> None:
         seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text()  # Linux; getrusage would also cover the process that forked
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    print(f"scoring {report.scored:>9,} events: {report.scored / seconds:>7,.0f} events/s, peak {peak:,.0f} MiB", flush=True)
+    print(f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: {report.scored / seconds:>7,.0f} events/s, peak {peak:,.0f} MiB", flush=True)
 
 
-def simulated(folder: Path, n: int) -> Path:
-    """A file of `n` events; more than 100,000 are the same 100,000 again and again."""
+def simulated(folder: Path, n: int) -> list[Path]:
+    """`n` events as JSON Lines and as Parquet; more than 100,000 are the same 100,000 again and again."""
     simulate.main(["--events", str(min(n, 100_000)), "--out", str(folder)])
-    path = folder / "events.jsonl"
-    path.write_bytes(path.read_bytes() * max(1, n // 100_000))
-    return path
+    lines, parquet = folder / "events.jsonl", folder / "events.parquet"
+    times = max(1, n // 100_000)
+    pl.concat([read_events(lines)[0]] * times).write_parquet(parquet)
+    lines.write_bytes(lines.read_bytes() * times)
+    return [lines, parquet]
 
 
 def main(sizes: tuple[int, ...] = (100_000,)) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         start = time.perf_counter()
-        Scorer.train(read_baseline([simulated(folder / "past", LEARNED)])[0], epochs=1).save(folder / "model")
+        Scorer.train(read_baseline(simulated(folder / "past", LEARNED)[:1])[0], epochs=1).save(folder / "model")
         print(f"learning from {LEARNED:,} events, one epoch: {time.perf_counter() - start:.0f} s", flush=True)
         for n in sizes:
-            events = simulated(folder / str(n), n)
-            command = [sys.executable, "-m", "tests.bench_score", "--score", str(folder / "model"), str(events)]
-            subprocess.run(command, check=True)
+            for events in simulated(folder / str(n), n):
+                command = [sys.executable, "-m", "tests.bench_score", "--score", str(folder / "model"), str(events)]
+                subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
