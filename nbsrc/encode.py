@@ -126,14 +126,14 @@ class EventEncoder(BaseEstimator):
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
         _refuse_nested(rows)
         rows = pl.DataFrame([rows[name] for name in sorted(rows.columns)])
+        counts = _counts(rows)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            counts = list(pool.map(_counts, rows.get_columns()))
             columns = list(pool.map(self._judge, rows.get_columns(), counts))
         _drop_near_times(rows, columns)
         _drop_repetitions(rows, columns, {c.column: often["count"] for c, often in zip(columns, counts, strict=True)})
         _tell_missing(rows, columns)
         self.columns_ = columns
-        self._warned: set[str] = set()
+        self._forget()
         return self
 
     def transform(self, rows: pl.DataFrame) -> EncodedEvents:
@@ -152,9 +152,9 @@ class EventEncoder(BaseEstimator):
         kept, schema = self._kept(), rows.schema
         numbers, categories = [c for c in kept if c.values is None], [c for c in kept if c.values is not None]
         told = [c.present for c in numbers]
-        amounts = _there(schema, numbers, lambda c, dtype: _value(c, dtype).cast(pl.Float64))
-        indices = _there(schema, categories, lambda c, dtype: _index(c, dtype).cast(pl.Int32))
-        nulls = _there(schema, categories, _null)
+        amounts = self._over(schema, numbers, _number)
+        indices = self._over(schema, categories, _index)
+        nulls = self._over(schema, categories, _null)
         numeric = np.empty((rows.height, len(self._numeric_names())), np.float32)
         categorical = np.empty((rows.height, len(self._categorical_names())), np.int64)
 
@@ -169,15 +169,13 @@ class EventEncoder(BaseEstimator):
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(encode, range(0, rows.height, AT_ONCE)))
-        times = [_moment(name, schema.get(name, pl.Null())) for name in self._time_columns()]
-        time = rows.with_row_index("\0row").with_columns(pl.coalesce(*times, 0).cast(pl.Int64).alias("\0time"))["\0time"]
         return EncodedEvents(
             numeric=numeric,
             categorical=categorical,
             cardinalities=tuple(self._cardinalities()),
             numeric_names=self._numeric_names(),
             categorical_names=self._categorical_names(),
-            time=time.to_numpy().copy(),
+            time=self._times(rows),
         )
 
     def fit_transform(self, rows: pl.DataFrame, y: None = None) -> EncodedEvents:
@@ -247,10 +245,37 @@ class EventEncoder(BaseEstimator):
                 Column(**c, center=float(center), scale=float(scale))
                 for c, center, scale in zip(fitted["columns"], scales["center"], scales["scale"], strict=True)
             ]
-            encoder._warned = set()
+            encoder._forget()
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
             raise ValueError(f"the encoder in {folder} cannot be loaded: {error}") from error
         return encoder
+
+    def _forget(self) -> None:
+        """What does not outlive a fit: columns that were warned of, expressions over the columns by their types."""
+        self._warned: set[str] = set()
+        self._made: dict[tuple[Any, str, pl.DataType], pl.Expr] = {}
+
+    def _over(
+        self, schema: pl.Schema, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr]
+    ) -> list[pl.Expr | None]:
+        """The expression over each column, None for those that are not there."""
+        return [self._expression(c, schema[c.column], expression) if c.column in schema else None for c in columns]
+
+    def _expression(
+        self, c: Column, dtype: pl.DataType, expression: Callable[[Column, pl.DataType], pl.Expr]
+    ) -> pl.Expr:
+        key = (expression, c.column, dtype)  # to make 500 of them takes as long as to encode 1000 events
+        if key not in self._made:
+            self._made[key] = expression(c, dtype).alias(c.column)
+        return self._made[key]
+
+    def _times(self, rows: pl.DataFrame) -> np.ndarray:
+        time = pl.repeat(None, rows.height, dtype=pl.Int64, eager=True)
+        for name in self._time_columns():
+            if name in rows.columns and time.has_nulls():
+                moments = rows.select(name).with_columns(_moment(name, rows.schema[name]))[name]
+                time = time.zip_with(time.is_not_null(), moments)
+        return time.fill_null(0).to_numpy().copy()
 
     def _excluded(self, name: str) -> bool:
         return any(name == field or name.startswith(field + ".") for field in self.exclude)
@@ -451,7 +476,7 @@ def _quantile(values: pl.Series, q: float) -> float:
 
 def _fit_port(column: Column, series: pl.Series) -> Column:
     ports = _apply(_port, series)
-    counts = _by_frequency(_counts(ports))
+    counts = _by_frequency(_counts(ports.to_frame())[0])
     often = max(5, 0.001 * len(series))
     own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))["value"]
     column.values = own.to_list() + list(PORT_BUCKETS)
@@ -529,15 +554,23 @@ def _digest(series: pl.Series) -> bytes:
     return hashlib.blake2b(series.to_numpy().tobytes(), digest_size=16).digest()
 
 
-def _counts(series: pl.Series) -> pl.DataFrame:
-    """The distinct values as texts, and how often each comes; without what is missing."""
-    if series.dtype in (pl.Object, pl.Null):
-        return pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
-    counts = series.drop_nulls().alias("value").value_counts()  # most columns are mostly null
-    counts = counts.with_columns(as_text("value", series.dtype).alias("value")).drop_nulls()
-    if series.dtype == pl.String or series.dtype.is_integer():
-        return counts
-    return counts.group_by("value").sum()  # of some types, two values have one text
+def _counts(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """For each column the distinct values as texts, and how often each comes; without what is missing."""
+    columns = [name for name, dtype in rows.schema.items() if dtype not in (pl.Object, pl.Null)]
+    # All in one query, on all cores; most columns are mostly null.
+    values = (pl.col(name).drop_nulls().alias("value").value_counts().implode().alias(name) for name in columns)
+    found = {series.name: series.explode().struct.unnest() for series in rows.select(values).get_columns()}
+    return [_texts(found[name], dtype) if name in found else NO_COUNTS for name, dtype in rows.schema.items()]
+
+
+NO_COUNTS = pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
+
+
+def _texts(counts: pl.DataFrame, dtype: pl.DataType) -> pl.DataFrame:
+    if dtype == pl.String:
+        return counts.filter(pl.col("value") != "")
+    counts = counts.with_columns(as_text("value", dtype).alias("value")).drop_nulls()
+    return counts if dtype.is_integer() else counts.group_by("value").sum()  # of some types, two values have one text
 
 
 def _by_frequency(counts: pl.DataFrame) -> pl.DataFrame:
@@ -611,24 +644,28 @@ def _null(c: Column, dtype: pl.DataType) -> pl.Expr:
     return pl.col(c.column).is_null() if dtype == pl.String and c.kind != "port" else _missing(c, dtype)
 
 
+def _number(c: Column, dtype: pl.DataType) -> pl.Expr:
+    return _value(c, dtype).cast(pl.Float64)
+
+
 def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
-    """The value's index among the categories; null where it is unseen."""
+    """The value's index among the categories (Int32); null where it is unseen."""
     assert c.values is not None
     if c.kind == "port":  # the last two values are the ranges
         port, last = _port(c.column, dtype), len(c.values) + UNSEEN
         bucket = pl.when(port >= 49152).then(last).when(port >= 1024).then(last - 1)
-        return pl.coalesce(_number_index(port, c.values[:-2]), bucket)
+        return pl.coalesce(_number_index(port, c.values[:-2]), bucket).cast(pl.Int32)
     if dtype.is_signed_integer():
         return _number_index(pl.col(c.column).cast(pl.Int64), c.values)
     text = pl.col(c.column) if dtype == pl.String else as_text(c.column, dtype)
     none = max(c.values, default="") + "\0"  # is not among the values, and takes the index for unseen ones
-    return text.cast(pl.Enum(["", none, *c.values]), strict=False).to_physical()
+    return text.cast(pl.Enum(["", none, *c.values]), strict=False).to_physical().cast(pl.Int32)
 
 
 def _number_index(numbers: pl.Expr, values: list[str]) -> pl.Expr:
     whole = {int(v): i for i, v in enumerate(values, UNSEEN + 1) if WHOLE.fullmatch(v)}
     known = {v: i for v, i in whole.items() if -(2**63) <= v < 2**63}
-    return numbers.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
+    return numbers.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int32)
 
 
 def _port(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -692,17 +729,14 @@ def _features(c: Column, values: np.ndarray) -> list[np.ndarray]:
     return [np.nan_to_num(x, copy=False) for x in features]
 
 
-def _there(
-    schema: pl.Schema, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr]
-) -> list[pl.Expr | None]:
-    """The expression over each column, None for those that are not there."""
-    return [expression(c, schema[c.column]).alias(c.column) if c.column in schema else None for c in columns]
-
-
 def _matrix(rows: pl.DataFrame, expressions: list[pl.Expr | None], empty: Any) -> np.ndarray:
     """The expressions' values, column by column; `empty` where they are null or there is none."""
-    matrix = np.full((rows.height, len(expressions)), empty, order="F")
     there = [expression is not None for expression in expressions]
-    if any(there):
-        matrix[:, there] = rows.select(compress(expressions, there)).select(pl.all().fill_null(empty)).to_numpy()
+    if not any(there):
+        return np.full((rows.height, len(expressions)), empty, order="F")
+    values = rows.select(compress(expressions, there)).select(pl.all().fill_null(empty)).to_numpy()
+    if all(there):
+        return values
+    matrix = np.full((rows.height, len(expressions)), empty, order="F")
+    matrix[:, there] = values
     return matrix

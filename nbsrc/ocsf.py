@@ -17,6 +17,7 @@ import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import accumulate, chain, islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -86,9 +87,7 @@ def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Generator[tuple[pl
     Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
     exist.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be positive, however: {batch_size=}")
-    return _batches(_files(paths), batch_size)
+    return _read_ahead(blocks(paths, batch_size))
 
 
 def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.DataFrame:
@@ -176,7 +175,22 @@ def _files(paths: Paths) -> list[Path]:
     return files
 
 
-def _batches(files: list[Path], batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+@dataclass(frozen=True)
+class Block:
+    """Lines of a text file, each a record that is still to be read."""
+
+    file: str
+    lines: list[Line]
+
+
+def blocks(paths: Paths, batch_size: int) -> Generator[Block | Parsed]:
+    """What `iter_events` reads, batch by batch: lines that are still to be read, or what needs no more reading."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be positive, however: {batch_size=}")
+    return _blocks(_files(paths), batch_size)
+
+
+def _blocks(files: list[Path], batch_size: int) -> Generator[Block | Parsed]:
     for path in files:
         with path.open("rb") as raw:
             magic = raw.read(4)
@@ -186,16 +200,18 @@ def _batches(files: list[Path], batch_size: int) -> Generator[tuple[pl.DataFrame
                 continue
             lost: list[Reject] = []
             file = gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
-            yield from _text(_lines(file, str(path), lost), str(path), batch_size)
+            lines = _lines(file, str(path), lost)
+            while block := list(islice(lines, batch_size)):
+                yield Block(str(path), block)
             if lost:
-                yield pl.DataFrame(), _rejects(lost)
+                yield pl.DataFrame(), lost
 
 
-def _parquet(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _parquet(path: Path, batch_size: int) -> Generator[Parsed]:
     """The rows in batches of `batch_size`, however long the file's row groups are."""
     events = pl.DataFrame()
     for more, rejects in _row_groups(path, batch_size):
-        if rejects.height:
+        if rejects:
             yield more, rejects
             continue
         events = events.vstack(more) if events.height else more
@@ -203,10 +219,10 @@ def _parquet(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.Da
             yield events.head(batch_size), rejects
             events = events.slice(batch_size)
     if events.height:
-        yield events, _rejects([])
+        yield events, []
 
 
-def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+def _row_groups(path: Path, batch_size: int) -> Generator[Parsed]:
     """Arrow reads a row group in pieces. Polars begins it anew for each: quadratic in its length."""
     try:
         file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**16)  # else whole row groups are held
@@ -219,7 +235,7 @@ def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl
                 raise ValueError(f"{name} is decimal with {leaf.precision} digits, and {DIGITS} can be held")
         schema = pa.schema([field.with_type(_storage(field.type)) for field in file.schema_arrow])
     except UNREADABLE as error:
-        yield pl.DataFrame(), _rejects([(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")])
+        yield pl.DataFrame(), [(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")]
         return
     for group, (start, end) in enumerate(pairwise(accumulate(sizes, initial=0))):
         row, reason = start, "not there: the file is damaged"
@@ -228,11 +244,11 @@ def _row_groups(path: Path, batch_size: int) -> Generator[tuple[pl.DataFrame, pl
                 batch.validate(full=True)  # Polars takes any bytes for UTF-8
                 events = pl.DataFrame(batch.cast(schema))  # without metadata: Polars panics where it isn't UTF-8
                 row += events.height
-                yield events, _rejects([])
+                yield events, []
         except UNREADABLE as error:
             reason = f"not readable: {_first_line(error)}"
         if row < end:
-            yield pl.DataFrame(), _rejects([(str(path), lost, reason) for lost in range(row + 1, end + 1)])
+            yield pl.DataFrame(), [(str(path), lost, reason) for lost in range(row + 1, end + 1)]
 
 
 def _storage(dtype: Any) -> Any:
@@ -337,26 +353,58 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
 # Blocks of lines into frames.
 
 
-def _text(lines: Iterator[Line], file: str, batch_size: int) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Blocks of lines as frames and rejects; one block is parsed while the next is read and the last one is used."""
+class LineReader:
+    """Reads blocks of lines, with the types that those before them in their file had."""
+
+    def __init__(self) -> None:
+        self._file = ""
+        self._likely: pl.Struct | None = None
+
+    def read(self, block: Block) -> Parsed:
+        """The block as a frame, and its rejects."""
+        likely = self._types(block)
+        events = _read_fast(block.lines, likely, only_likely=True) if likely else None
+        parts = [(events, [])] if events is not None else [_read_piece(*piece) for piece in self.pieces(block)]
+        return self.joined(parts)
+
+    def pieces(self, block: Block) -> list[tuple[list[Line], str, pl.Struct | None]]:
+        """The arguments of `_read_piece` for the block's parts."""
+        likely = self._types(block)
+        return [(block.lines[i : i + PIECE], block.file, likely) for i in range(0, len(block.lines), PIECE)]
+
+    def joined(self, parts: list[Parsed]) -> Parsed:
+        """The parts of a block as one; what they hold is likely to come again."""
+        events = stack([events for events, _ in parts])
+        if self._likely is not None:
+            grown = _grown(self._likely, pl.Struct(events.schema))
+            self._likely = grown if _plain(grown, 0) else self._likely
+        return events, [row for _, rejects in parts for row in rejects]
+
+    def _types(self, block: Block) -> pl.Struct | None:
+        if block.file != self._file:
+            self._file, self._likely = block.file, None
+        if self._likely is None and len(block.lines) > PIECE:
+            # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
+            self._likely = _inferred(b"\n".join(line for _, line in block.lines[::SAMPLE]))
+        return self._likely
+
+
+def _read_ahead(blocks: Iterator[Block | Parsed]) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The blocks as frames and rejects; one is parsed while the next is read from its file and the last one is used."""
+    reader = LineReader()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
         parsing: list[Future[Parsed]] = []
-        likely: Any = None
-        while True:
-            block = list(islice(lines, batch_size))
-            if likely is None and len(block) > PIECE:
-                # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
-                likely = _inferred(b"\n".join(line for _, line in block[::SAMPLE]))
-            pieces = [block[start : start + PIECE] for start in range(0, len(block), PIECE)]
-            before, parsing = parsing, [pool.submit(_read_piece, piece, file, likely) for piece in pieces]
+        for block in chain(blocks, [None]):
+            before = parsing
+            if isinstance(block, Block):
+                parsing = [pool.submit(_read_piece, *piece) for piece in reader.pieces(block)]
+            else:
+                parsing = []
             if before:
-                parts = [future.result() for future in before]
-                for events, _ in parts if likely is not None else []:
-                    grown = _grown(likely, pl.Struct(events.schema))
-                    likely = grown if _plain(grown, 0) else likely
-                yield stack([events for events, _ in parts]), _rejects([row for _, bad in parts for row in bad])
-            if not block:
-                return
+                events, rejects = reader.joined([future.result() for future in before])
+                yield events, _rejects(rejects)
+            if isinstance(block, tuple):
+                yield block[0], _rejects(block[1])
 
 
 def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parsed:
@@ -374,7 +422,9 @@ def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parse
     return stack(parts), rejects
 
 
-def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFrame | None:
+def _read_fast(
+    piece: list[Line], likely: pl.Struct | None = None, *, only_likely: bool = False
+) -> pl.DataFrame | None:
     """The lines as a frame, or None if they need a closer look. The type `likely` is tried before their own."""
     lines = [line for _, line in piece]
     text = b"\n".join(lines)
@@ -383,7 +433,7 @@ def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFra
         text = b"\n".join(lines)
     counts, fractions = _in_text(text)
     records = _decoded(lines, likely, counts) if likely and not _truncates(likely, fractions) else None
-    if records is None:
+    if records is None and not only_likely:
         own = _inferred(text)
         if own is None or (_has_number_list(own) and BOOLEAN_IN_LIST.search(text)):
             return None
@@ -662,9 +712,12 @@ def stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
     frames = [frame for frame in frames if frame.height]
     if len(frames) < 2:
         return frames[0] if frames else pl.DataFrame()
+    schemas = [frame.schema for frame in frames]
+    if schemas[0] and all(schema == schemas[0] for schema in schemas):
+        return pl.concat(frames)
     kinds: dict[str, Any] = {}
-    for frame in frames:
-        for name, dtype in frame.schema.items():
+    for schema in schemas:
+        for name, dtype in schema.items():
             kinds[name] = _merge(kinds.get(name), _kind(dtype))
     kinds = {name: _no_maps(kind) for name, kind in kinds.items()}
     rows = "row".ljust(1 + max(map(len, kinds), default=0))  # a new name: a frame without columns has rows, too
