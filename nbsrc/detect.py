@@ -112,21 +112,24 @@ class SurpriseDetector:
         given by its place in `model.names`. A model of fewer than three objects has as few reasons.
         """
         self._check_fitted()
-        owners, device = self.model.columns, self.model.mask_vectors.device
-        past, usual = self.reference_.to(device), self.usual_.to(device)
+        device = self.model.mask_vectors.device
+        owned = [torch.tensor(own, device=device) for own in self.model.columns]
+        past, usual = self.reference_.to(device), [self.usual_.to(device)[own] for own in owned]
+        with torch.inference_mode(), one_thread():  # how many threads there are must not change a sum
+            once = self.model.added()
 
         def judge(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
-            surprise = numeric.new_zeros(len(numeric), len(owners))
-            field = categorical.new_tensor([own[0] for own in owners]).repeat(len(numeric), 1)
-            for i, (rows, nll) in enumerate(self.model.object_nll(numeric, categorical)):
+            surprise = numeric.new_zeros(len(numeric), len(owned))
+            field = torch.stack([own[0] for own in owned]).repeat(len(numeric), 1)
+            for i, (rows, nll) in enumerate(self.model.object_nll(numeric, categorical, once)):
                 surprise[rows, i] = nll.sum(1)
-                field[rows, i] = rows.new_tensor(owners[i])[(nll - usual[owners[i]]).argmax(1)]
+                field[rows, i] = owned[i][(nll - usual[i]).argmax(1)]
             scores, first = _most(past, surprise)
             return scores.cpu(), field.gather(1, first).cpu()
 
         parts = for_batches(self.model, judge, encoded)
         if not parts:
-            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owners))), np.int64)
+            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owned))), np.int64)
         scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         return scores, reasons
 

@@ -161,7 +161,8 @@ def _coalesce(a: pl.Series, b: pl.Series) -> pl.Series:
 # Files into blocks of lines, or of Parquet rows.
 
 
-def _files(paths: Paths) -> list[Path]:
+def files_of(paths: Paths) -> list[Path]:
+    """The files that the paths stand for. Raises FileNotFoundError if one does not exist."""
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     files: list[Path] = []
     for path in map(Path, given):
@@ -187,7 +188,7 @@ def blocks(paths: Paths, batch_size: int) -> Generator[Block | Parsed]:
     """What `iter_events` reads, batch by batch: lines that are still to be read, or what needs no more reading."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, however: {batch_size=}")
-    return _blocks(_files(paths), batch_size)
+    return _blocks(files_of(paths), batch_size)
 
 
 def _blocks(files: list[Path], batch_size: int) -> Generator[Block | Parsed]:
@@ -362,10 +363,7 @@ class LineReader:
 
     def read(self, block: Block) -> Parsed:
         """The block as a frame, and its rejects."""
-        likely = self._types(block)
-        events = _read_fast(block.lines, likely, only_likely=True) if likely else None
-        parts = [(events, [])] if events is not None else [_read_piece(*piece) for piece in self.pieces(block)]
-        return self.joined(parts)
+        return self.joined([_read_piece(*piece) for piece in self.pieces(block)])
 
     def pieces(self, block: Block) -> list[tuple[list[Line], str, pl.Struct | None]]:
         """The arguments of `_read_piece` for the block's parts."""
@@ -422,9 +420,7 @@ def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parse
     return stack(parts), rejects
 
 
-def _read_fast(
-    piece: list[Line], likely: pl.Struct | None = None, *, only_likely: bool = False
-) -> pl.DataFrame | None:
+def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFrame | None:
     """The lines as a frame, or None if they need a closer look. The type `likely` is tried before their own."""
     lines = [line for _, line in piece]
     text = b"\n".join(lines)
@@ -433,7 +429,7 @@ def _read_fast(
         text = b"\n".join(lines)
     counts, fractions = _in_text(text)
     records = _decoded(lines, likely, counts) if likely and not _truncates(likely, fractions) else None
-    if records is None and not only_likely:
+    if records is None:
         own = _inferred(text)
         if own is None or (_has_number_list(own) and BOOLEAN_IN_LIST.search(text)):
             return None

@@ -151,7 +151,8 @@ class MaskedModel(nn.Module):
 
     def common(self, categorical: Tensor) -> Tensor:
         """The categories with those that were too rare to learn replaced by the index for unseen ones."""
-        return torch.where(self.known[categorical + self.first], categorical, UNSEEN)
+        known = self.known.index_select(0, (categorical + self.first).flatten())  # three times as fast as an index
+        return torch.where(known.view_as(categorical), categorical, UNSEEN)
 
     @staticmethod
     def tame(numeric: Tensor) -> Tensor:
@@ -209,15 +210,19 @@ class MaskedModel(nn.Module):
         logits = self.replaced_head(F.relu(self.normalization(embedding)))
         return F.binary_cross_entropy_with_logits(logits, target)
 
-    def object_nll(self, numeric: Tensor, categorical: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def object_nll(
+        self, numeric: Tensor, categorical: Tensor, once: tuple[Tensor, Tensor] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """For each object, the events that have it and the surprise of its fields: (events,), (events, its columns)
 
         The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
+        once: what `added` gives, for those who have many batches.
         """
         categorical = self.common(categorical)
-        added, missing = self._added()
+        added, missing = once or self.added()
         weight = self.model.input_projection.weight[:, : self.model.n_numeric]
-        projected = F.linear(self.tame(numeric), weight, self.model.input_projection.bias + missing.sum(0))
+        tamed = self.tame(numeric)
+        projected = F.linear(tamed, weight, self.model.input_projection.bias + missing.sum(0))
         there = self.there(categorical)
         asked: list[tuple[Tensor, Tensor, Tensor]] = []  # for each object: its events, and its fields in them
         hidden: list[Tensor] = []  # and what its fields add to the projection, less what stands in their place
@@ -225,7 +230,7 @@ class MaskedModel(nn.Module):
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
             quantities, categories = self._own(head, rows, numeric, categorical)
-            part = self.tame(quantities) @ weight.index_select(1, head.numeric).T
+            part = tamed.index_select(1, head.numeric).index_select(0, rows) @ weight.index_select(1, head.numeric).T
             if len(head.categorical):
                 own = F.embedding_bag(categories + self.first[head.categorical], added, mode="sum")
                 projected.index_add_(0, rows, own - missing[i])
@@ -238,7 +243,7 @@ class MaskedModel(nn.Module):
         for head, embedding, (rows, quantities, categories) in zip(self.heads, embeddings, asked, strict=True):
             yield rows, head(embedding, quantities, categories)
 
-    def _added(self) -> tuple[Tensor, Tensor]:
+    def added(self) -> tuple[Tensor, Tensor]:
         """What each category adds to the input projection, and what all of an object's do where they are missing.
 
         The projection is a sum over features, and most fields of an event are missing.

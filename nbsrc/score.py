@@ -13,9 +13,12 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,7 +29,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.detect import SurpriseDetector
 from nbsrc.encode import EventEncoder
-from nbsrc.ocsf import flatten, iter_events, stack
+from nbsrc.helpers import helpers, share
+from nbsrc.ocsf import Block, LineReader, Parsed, Reject, blocks, files_of, flatten, iter_events, stack
 from nbsrc.pretrain import MaskedModel, pretrain
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import default_device, watched
@@ -40,6 +44,8 @@ FEWEST_STEPS = 50  # in an epoch: a small baseline is learned from in smaller ba
 FALSE_ALARMS = 0.001  # the share of normal events that may be flagged
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
 EVENTS_AT_ONCE = 8_000  # that are read and scored together: of wide events, more take gigabytes
+ALONE = 20_000_000  # bytes of events that this process scores by itself
+MOST_HELPERS = 3  # beside it; each takes most of a gigabyte
 SHOWN = 10  # most anomalous events
 SHOWN_REJECTS = 5
 SHOWN_WIDTH = 40  # characters of a value
@@ -199,14 +205,15 @@ class Report:
     """What became of the records of some files.
 
     read: records, those rejected included. rejected: records, or stretches of a file, that are not events, and
-    `first_rejects` the first of them as (file, row, reason). ignored: columns that the model does not know.
-    most_anomalous: the rows of the scores with the highest ones, highest first.
+    `first_rejects` the first of them as (file, row, reason). columns: those of the flattened events, and `ignored`
+    those that the model does not know. most_anomalous: the rows of the scores with the highest ones, highest first.
     """
 
     read: int = 0
     rejected: int = 0
-    first_rejects: list[tuple[str, int, str]] = field(default_factory=list)
+    first_rejects: list[Reject] = field(default_factory=list)
     flagged: int = 0
+    columns: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     most_anomalous: pl.DataFrame = field(default_factory=pl.DataFrame)
 
@@ -215,23 +222,29 @@ class Report:
         """All events that could be read."""
         return self.read - self.rejected
 
+    def _add(self, more: "Report") -> None:
+        """What became of the records that follow."""
+        if more.most_anomalous.height:
+            best = [self.most_anomalous, more.most_anomalous.with_columns(pl.col("row") + self.scored)]
+            self.most_anomalous = _best(pl.concat(best, how="diagonal"))
+        self.read += more.read
+        self.rejected += more.rejected
+        self.first_rejects += more.first_rejects[: SHOWN_REJECTS - len(self.first_rejects)]
+        self.flagged += more.flagged
+        self.columns |= more.columns
 
-def _events(paths: list[Path], report: Report, doing: str, at_once: int) -> Generator[pl.DataFrame]:
-    """The events of the files, batch by batch, counted in `report`. Raises ValueError if there are none."""
-    with (
-        tqdm(desc=doing, unit=" events", disable=not watched()) as bar,
-        closing(iter_events(paths, batch_size=at_once)) as batches,
-    ):
-        for events, rejects in batches:
-            report.read += events.height + rejects.height
-            report.rejected += rejects.height
-            report.first_rejects += rejects.head(SHOWN_REJECTS - len(report.first_rejects)).rows()
-            if events.height:
-                yield events
-            bar.update(events.height)
-    if not report.scored:
-        why = "".join(f": {_reject(*reject)}" for reject in report.first_rejects[:1])
-        raise ValueError(f"no event can be read from {', '.join(map(str, paths))}{why}")
+    def _check(self, paths: list[Path]) -> None:
+        if not self.scored:
+            why = "".join(f": {_reject(*reject)}" for reject in self.first_rejects[:1])
+            raise ValueError(f"no event can be read from {', '.join(map(str, paths))}{why}")
+
+
+def _best(scores: pl.DataFrame) -> pl.DataFrame:
+    return scores.sort("score", "row", descending=[True, False]).head(SHOWN)
+
+
+def _read(events: pl.DataFrame, rejects: list[Reject]) -> Report:
+    return Report(events.height + len(rejects), len(rejects), rejects[:SHOWN_REJECTS])
 
 
 def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
@@ -239,51 +252,98 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read.
     """
-    report, frames, step, seen = Report(), list[pl.DataFrame](), 1, 0
-    for events in _events(paths, report, "reading the baseline", EVENTS_AT_ONCE):
-        frames.append(events.gather_every(step, -seen % step))
-        seen += events.height
-        if sum(frame.height for frame in frames) > LARGEST:
-            step *= 2
-            frames = [stack(frames).gather_every(2)]
+    report, frames, step = Report(), list[pl.DataFrame](), 1
+    with (
+        tqdm(desc="reading the baseline", unit=" events", disable=not watched()) as bar,
+        closing(iter_events(paths, batch_size=EVENTS_AT_ONCE)) as batches,
+    ):
+        for events, rejects in batches:
+            frames.append(events.gather_every(step, -report.scored % step))
+            report._add(_read(events, rejects.rows()))
+            if sum(frame.height for frame in frames) > LARGEST:
+                step *= 2
+                frames = [stack(frames).gather_every(2)]
+            bar.update(events.height)
+    report._check(paths)
     return stack(frames), report
 
 
 def score_files(
-    scorer: Scorer, paths: list[Path], out: Folder, *, events_at_once: int = EVENTS_AT_ONCE
+    scorer: Scorer, paths: list[Path], out: Folder, *, events_at_once: int = EVENTS_AT_ONCE, others: Sequence[Executor] = ()
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
     One row for each event that could be read, in the order given, with the columns of `Scorer.score`. Memory does not
-    grow with the files, and `out` is there as a whole or not at all.
+    grow with the files, and `out` is there as a whole or not at all. `others` are processes that do a part of the work
+    (`nbsrc.helpers.helpers`); the scores are the same.
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none shares a column with
     the model.
     """
-    report, out, parts = Report(), Path(out), list[Path]()
-    columns: set[str] = set()
-    first = 0
+    report, out = Report(), Path(out)
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
-        closing(_events(paths, report, "scoring", events_at_once)) as batches,
+        tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
+        closing(_parts(scorer, paths, Path(scratch), events_at_once, others)) as parts,
     ):
-        for events in batches:
-            rows = flatten(events)
-            columns.update(rows.columns)
-            scores = scorer._score(rows).with_columns(pl.col("row") + first)
-            first += scores.height
-            report.flagged += int(scores["flagged"].sum())
-            best = pl.concat([report.most_anomalous, scores]) if parts else scores
-            report.most_anomalous = best.sort("score", "row", descending=[True, False]).head(SHOWN)
-            parts.append(Path(scratch) / f"{len(parts)}.parquet")
-            scores.write_parquet(parts[-1])
-        if scorer.kept.isdisjoint(columns):
-            raise ValueError(_strangers(scorer.kept, list(columns)))
-        report.ignored = columns - scorer.known
+        for part in parts:
+            report._add(part)
+            bar.update(part.scored)
+        report._check(paths)
+        if scorer.kept.isdisjoint(report.columns):
+            raise ValueError(_strangers(scorer.kept, list(report.columns)))
+        report.ignored = report.columns - scorer.known
         whole = Path(scratch) / "whole.parquet"
-        pl.scan_parquet(parts).sink_parquet(whole)
+        written = pl.scan_parquet(sorted(Path(scratch).glob("part-*")), row_index_name="row")
+        written.with_columns(pl.col("row").cast(pl.Int64)).sink_parquet(whole)
         os.replace(whole, out)
     return report
+
+
+def _parts(
+    scorer: Scorer, paths: list[Path], scratch: Path, at_once: int, others: Sequence[Executor]
+) -> Generator[Report]:
+    """What became of each batch of records, in order; its scores are in a file of `scratch`."""
+    if others:
+        scorer.save(scratch / "model")
+        here, there = partial(_score_block, scorer, LineReader()), partial(_help, scratch / "model")
+        yield from share(zip(blocks(paths, at_once), _names(scratch)), here, there, others)
+    else:
+        for (events, rejects), name in zip(iter_events(paths, batch_size=at_once), _names(scratch)):
+            yield _score_part(scorer, events, rejects.rows(), name)
+
+
+def _names(scratch: Path) -> Iterator[Path]:
+    return (scratch / f"part-{i:09}" for i in count())
+
+
+def _score_part(scorer: Scorer, events: pl.DataFrame, rejects: list[Reject], name: Path) -> Report:
+    report = _read(events, rejects)
+    if events.height:
+        rows = flatten(events)
+        scores = scorer._score(rows)
+        scores.drop("row").write_parquet(name)
+        report.flagged = int(scores["flagged"].sum())
+        report.columns = set(rows.columns)
+        report.most_anomalous = _best(scores)
+    return report
+
+
+def _score_block(scorer: Scorer, reader: LineReader, piece: tuple[Block | Parsed, Path]) -> Report:
+    block, name = piece
+    return _score_part(scorer, *(reader.read(block) if isinstance(block, Block) else block), name)
+
+
+def _help(model: Path, piece: tuple[Block | Parsed, Path]) -> Report:
+    """`_score_block` in another process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "columns unknown at fit")  # the first process tells them
+        return _score_block(*_loaded(model), piece)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: Path) -> tuple[Scorer, LineReader]:
+    return Scorer.load(model), LineReader()
 
 
 # ---- The command
@@ -384,12 +444,20 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     return scorer
 
 
+def useful_helpers(paths: list[Path]) -> int:
+    """How many processes are worth starting: none for files that are scored sooner than a process starts."""
+    size = sum(file.stat().st_size for file in files_of(paths))
+    on_cpu = default_device().type == "cpu"
+    return min((os.cpu_count() or 1) - 1, MOST_HELPERS) if on_cpu and size > ALONE else 0
+
+
 def _run(args: argparse.Namespace) -> None:
     _check(args)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "columns unknown at fit")  # all of them are told at the end
-        scorer = _scorer(args)
-        report = score_files(scorer, args.events, args.out)
+        with helpers(useful_helpers(args.events)) as others:
+            scorer = _scorer(args)
+            report = score_files(scorer, args.events, args.out, others=others)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     _print_rejects(report)
     if report.ignored:

@@ -21,29 +21,9 @@ import torchvision
 
 from nbsrc import resnet
 from tests import bench_ocsf, bench_score, bench_tabular
+from tests.memory import follow_memory
 
 ROOT = Path(__file__).parents[1]
-
-
-def peak_memory(process: subprocess.Popen, peak: list[float]) -> None:
-    """Follow the memory of a process and all its children; the largest sum, in GiB, into peak[0].
-
-    Proportional set size on Linux, which counts a page that several processes share once; resident size elsewhere.
-    """
-    while process.poll() is None:
-        total = 0
-        try:
-            members = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        for member in members:
-            try:
-                memory = member.memory_full_info()
-                total += getattr(memory, "pss", memory.rss)
-            except (psutil.NoSuchProcess, psutil.ZombieProcess):
-                pass
-        peak[0] = max(peak[0], total / 2**30)
-        time.sleep(0.5)
 
 
 def build(folder: Path) -> tuple[float, float, bool]:
@@ -54,7 +34,7 @@ def build(folder: Path) -> tuple[float, float, bool]:
         [program, "build", "--quiet", "--warningiserror", "--keep-going", "."],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    watcher = threading.Thread(target=peak_memory, args=(process, peak))
+    watcher = threading.Thread(target=follow_memory, args=(psutil.Process(process.pid), peak))
     watcher.start()
     output, _ = process.communicate()
     watcher.join()

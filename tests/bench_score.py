@@ -4,36 +4,50 @@ The model learns from 10,000 events, and scores files of 100,000 (or as many as 
 process of its own, as JSON Lines and as Parquet; reading, encoding and writing are in the time.
 """
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import polars as pl
+import psutil
 
 from nbsrc import simulate
+from nbsrc.helpers import helpers
 from nbsrc.ocsf import read_events
-from nbsrc.score import Scorer, read_baseline, score_files
+from nbsrc.score import Scorer, read_baseline, score_files, useful_helpers
+from tests.memory import follow_memory
 
 LEARNED = 10_000
 
 
 def score(model: Path, events: Path) -> None:
-    """Print what scoring takes: events a second, and the peak memory of this process."""
-    scorer = Scorer.load(model)
-    with tempfile.TemporaryDirectory() as scratch:
+    """Print the events a second, and the peak memory of this process and those that help it."""
+    peak = [0.0]
+    with tempfile.TemporaryDirectory() as scratch, helpers(useful_helpers([events])) as others:
+        scorer = Scorer.load(model)
+        for other in others:  # as after training: they have started
+            other.submit(os.getpid).result()
+        threading.Thread(target=follow_memory, args=(psutil.Process(), peak), daemon=True).start()
         start = time.perf_counter()
-        report = score_files(scorer, [events], Path(scratch) / "scores.parquet")
+        report = score_files(scorer, [events], Path(scratch) / "scores.parquet", others=others)
         seconds = time.perf_counter() - start
-    status = Path("/proc/self/status").read_text()  # Linux; getrusage would also cover the process that forked
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-    print(f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: {report.scored / seconds:>7,.0f} events/s, peak {peak:,.0f} MiB", flush=True)
+    print(
+        f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: {report.scored / seconds:>7,.0f} events/s, "
+        f"{1 + len(others)} processes, peak {peak[0] * 1024:,.0f} MiB",
+        flush=True,
+    )
 
 
 def simulated(folder: Path, n: int) -> list[Path]:
     """`n` events as JSON Lines and as Parquet; more than 100,000 are the same 100,000 again and again."""
-    simulate.main(["--events", str(min(n, 100_000)), "--out", str(folder)])
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        simulate.main(["--events", str(min(n, 100_000)), "--out", str(folder)])
     lines, parquet = folder / "events.jsonl", folder / "events.parquet"
     times = max(1, n // 100_000)
     pl.concat([read_events(lines)[0]] * times).write_parquet(parquet)
