@@ -33,8 +33,9 @@ def helpers(number: int) -> Generator[list[Executor]]:
     """`number` further processes, each with one thread for its work. They start while this process goes on.
 
     As with all of multiprocessing, a script that uses them has its own work under `if __name__ == "__main__":`.
+    There are none outside of the main thread, which alone can keep Ctrl-C from them.
     """
-    if not number:
+    if not number or threading.current_thread() is not threading.main_thread():
         yield []
         return
     with ExitStack() as stack:

@@ -70,7 +70,7 @@ def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Raises FileNotFoundError if a path does not exist.
     """
-    parts = list(iter_events(paths, batch_size=50_000))
+    parts = list(iter_events(paths, batch_size=10_000))
     return stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
 
 
@@ -193,19 +193,25 @@ def blocks(paths: Paths, batch_size: int) -> Generator[Block | Parsed]:
 
 def _blocks(files: list[Path], batch_size: int) -> Generator[Block | Parsed]:
     for path in files:
+        if is_parquet(path):
+            yield from _parquet(path, batch_size)
+            continue
         with path.open("rb") as raw:
-            magic = raw.read(4)
+            magic = raw.read(2)
             raw.seek(0)
-            if magic == b"PAR1":
-                yield from _parquet(path, batch_size)
-                continue
             lost: list[Reject] = []
-            file = gzip.GzipFile(fileobj=raw) if magic[:2] == b"\x1f\x8b" else raw
+            file = gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw
             lines = _lines(file, str(path), lost)
             while block := list(islice(lines, batch_size)):
                 yield Block(str(path), block)
             if lost:
                 yield pl.DataFrame(), lost
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether the file says that it is Parquet, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _parquet(path: Path, batch_size: int) -> Generator[Parsed]:

@@ -30,7 +30,18 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from nbsrc.detect import SurpriseDetector
 from nbsrc.encode import EventEncoder
 from nbsrc.helpers import helpers, share
-from nbsrc.ocsf import Block, LineReader, Parsed, Reject, blocks, files_of, flatten, iter_events, stack
+from nbsrc.ocsf import (
+    Block,
+    LineReader,
+    Parsed,
+    Reject,
+    blocks,
+    files_of,
+    flatten,
+    is_parquet,
+    iter_events,
+    stack,
+)
 from nbsrc.pretrain import MaskedModel, pretrain
 from nbsrc.tabular import TabularResNet
 from nbsrc.training import default_device, watched
@@ -43,8 +54,8 @@ BATCH_SIZE = 512  # in training, at most
 FEWEST_STEPS = 50  # in an epoch: a small baseline is learned from in smaller batches
 FALSE_ALARMS = 0.001  # the share of normal events that may be flagged
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
-EVENTS_AT_ONCE = 8_000  # that are read and scored together: of wide events, more take gigabytes
-ALONE = 20_000_000  # bytes of events that this process scores by itself
+EVENTS_AT_ONCE = 6_000  # that are read and scored together: of wide events, more take gigabytes
+ALONE = 20_000_000  # bytes of text that this process scores by itself
 MOST_HELPERS = 3  # beside it; each takes most of a gigabyte
 SHOWN = 10  # most anomalous events
 SHOWN_REJECTS = 5
@@ -445,8 +456,11 @@ def _scorer(args: argparse.Namespace) -> Scorer:
 
 
 def useful_helpers(paths: list[Path]) -> int:
-    """How many processes are worth starting: none for files that are scored sooner than a process starts."""
-    size = sum(file.stat().st_size for file in files_of(paths))
+    """How many processes are worth starting: none for texts that are scored sooner than a process starts.
+
+    Parquet is read here, and to send what was read costs the memory that a helper saves in time.
+    """
+    size = sum(file.stat().st_size for file in files_of(paths) if not is_parquet(file))
     on_cpu = default_device().type == "cpu"
     return min((os.cpu_count() or 1) - 1, MOST_HELPERS) if on_cpu and size > ALONE else 0
 
