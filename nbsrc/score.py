@@ -373,7 +373,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="""\
 Learn from past events what is normal, and score new ones by how unlike that they are. No labels are needed, and no
 list of columns: events are OCSF or any other records, nested or flat, as JSON, JSON Lines (both also gzipped) or
-Parquet; a PATH is a file, or a folder that stands for all files in it.""",
+Parquet; a PATH is a file, or a folder that stands for all files in it. More than 20 MB of JSON are scored by several
+processes, most of a gigabyte each.""",
         epilog="""\
 The Parquet file has one row for each event that could be read, in the order given:
   row      its position, from 0        score    higher is stranger
