@@ -16,7 +16,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
@@ -76,13 +76,21 @@ def share(
     first = 0
     with one_thread(), ThreadPoolExecutor(1) as own:
         free: list[Executor] = [own]
-        starting = {helper.submit(os.getpid): helper for helper in others}
-        busy: dict[Future[Result], tuple[int, Piece, Executor | None]] = {}
+        busy: dict[Future, tuple[int, Piece, Executor | None]] = {}
+        starting: dict[Future, Executor] = {}
+        for helper in others:
+            with suppress(BrokenExecutor):
+                starting[helper.submit(os.getpid)] = helper
+
+        def give(who: Executor, i: int, piece: Piece) -> None:
+            try:
+                busy[who.submit(here if who is own else there, piece)] = i, piece, who
+            except BrokenExecutor:
+                busy[own.submit(here, piece)] = i, piece, None
 
         def collect() -> None:
             """Wait until somebody is free."""
-            futures: list[Future] = [*starting, *busy]
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+            for future in wait([*starting, *busy], return_when=FIRST_COMPLETED).done:
                 if future in starting:
                     helper = starting.pop(future)
                     if future.exception() is None:
@@ -100,8 +108,7 @@ def share(
         for i, piece in enumerate(pieces):
             while not free:
                 collect()
-            who = free.pop()
-            busy[who.submit(here if who is own else there, piece)] = i, piece, who
+            give(free.pop(), i, piece)
             while first in done:
                 yield done.pop(first)
                 first += 1

@@ -318,10 +318,12 @@ def _parts(
     if others:
         scorer.save(scratch / "model")
         here, there = partial(_score_block, scorer, LineReader()), partial(_help, scratch / "model")
-        yield from share(zip(blocks(paths, at_once), _names(scratch)), here, there, others)
+        with closing(blocks(paths, at_once)) as unread:
+            yield from share(zip(unread, _names(scratch)), here, there, others)
     else:
-        for (events, rejects), name in zip(iter_events(paths, batch_size=at_once), _names(scratch)):
-            yield _score_part(scorer, events, rejects.rows(), name)
+        with closing(iter_events(paths, batch_size=at_once)) as batches:
+            for (events, rejects), name in zip(batches, _names(scratch)):
+                yield _score_part(scorer, events, rejects.rows(), name)
 
 
 def _names(scratch: Path) -> Iterator[Path]:

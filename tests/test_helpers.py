@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -62,6 +63,31 @@ def test_what_a_process_that_died_had_is_done_here():
         mortal[0].submit(os.getpid).result()
         results = list(share(range(20), doubled, dies, mortal))
     assert results == [(os.getpid(), 2 * i) for i in range(20)]
+
+
+def test_a_process_that_died_before_is_done_without():
+    with helpers(2) as processes:
+        with pytest.raises(BrokenExecutor):
+            processes[0].submit(dies, 0).result()
+        processes[1].submit(os.getpid).result()
+        results = list(share(range(20), doubled, doubled, processes))
+    assert [result for _, result in results] == [2 * i for i in range(20)]
+    assert len({process for process, _ in results}) == 2
+
+
+def test_a_process_that_dies_while_it_waits_is_done_without():
+    class Dying(ThreadPoolExecutor):
+        given = 0
+
+        def submit(self, *args):
+            self.given += 1
+            if self.given > 3:
+                raise BrokenExecutor
+            return super().submit(*args)
+
+    with Dying(1) as dying:
+        results = list(share(range(20), doubled, doubled, [dying]))
+    assert results == [(os.getpid(), 2 * i) for i in range(20)] and dying.given == 4
 
 
 def test_helpers_end_with_the_process_that_started_them():
