@@ -105,15 +105,17 @@ def share(
                     if who:
                         free.append(who)
 
+        def in_order() -> Generator[Result]:
+            nonlocal first
+            while first in done:
+                yield done.pop(first)
+                first += 1
+
         for i, piece in enumerate(pieces):
             while not free:
                 collect()
             give(free.pop(), i, piece)
-            while first in done:
-                yield done.pop(first)
-                first += 1
+            yield from in_order()
         while busy:
             collect()
-            while first in done:
-                yield done.pop(first)
-                first += 1
+            yield from in_order()

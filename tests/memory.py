@@ -10,9 +10,11 @@ def follow_memory(process: psutil.Process, peak: list[float], every: float = 0.2
 
     Proportional set size on Linux, which counts a page that several processes share once; resident size elsewhere.
     """
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    while True:
         total = 0
         try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
             members = [process, *process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return

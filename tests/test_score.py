@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from nbsrc import score
 from nbsrc.helpers import helpers
@@ -506,11 +507,13 @@ def test_helpers_change_no_score(ending, others, files, scorer, tmp_path):
     assert (reports[1].read, reports[1].rejected) == (reports[0].read, 4 if ending == "jsonl" else 0)
 
 
-def test_the_command_gets_help_for_large_files_and_scores_as_without(files, trained, tmp_path):
+def test_the_command_gets_help_for_large_files_and_scores_as_without(files, trained, tmp_path, monkeypatch):
     lines = (files / "new.jsonl").read_text().splitlines() * 60
     large = tmp_path / "large.jsonl"
     large.write_text("\n".join(line + " " * (score.ALONE // len(lines)) for line in lines))
-    assert score.useful_helpers([large]) == min(os.cpu_count() - 1, score.MOST_HELPERS)
+    for device, most in (("cuda", 0), ("cpu", min(os.cpu_count() - 1, score.MOST_HELPERS))):
+        monkeypatch.setattr(score, "default_device", lambda device=device: torch.device(device))
+        assert score.useful_helpers([large]) == most
     assert score.useful_helpers([files / "new.jsonl"]) == 0
     argv = ["--events", str(large), "--out", str(tmp_path / "scores.parquet"), "--model", str(trained[1])]
     done = subprocess.run([sys.executable, "-m", "nbsrc.score", *argv], capture_output=True, text=True, check=False)
