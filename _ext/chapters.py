@@ -32,7 +32,9 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "_build" / ".jupyter_cache"
 TIMEOUT = 600  # seconds a cell may take
-ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}  # Polars gives back at once what it has freed
+ALLOCATOR = {
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"
+}  # Polars gives back at once what it has freed
 
 
 class ChapterError(Exception):
@@ -66,7 +68,9 @@ def code_of(notebook: NotebookNode) -> str:
 
 
 def parse(text: str, path: Path) -> NotebookNode:
-    return read_myst_markdown_notebook(text, config=MdParserConfig(), add_source_map=True, path=str(path))
+    return read_myst_markdown_notebook(
+        text, config=MdParserConfig(), add_source_map=True, path=str(path)
+    )
 
 
 def with_fingerprint(text: str, path: Path) -> tuple[str, set[Path]]:
@@ -93,7 +97,9 @@ def how_it_ended(kernel) -> str:
     """In words, what the process of a kernel manager ended with."""
     process = kernel.provisioner.process
     if process is None:
-        return "the kernel was shut down, by an interrupt of this process or because it gave no answer"
+        return (
+            "the kernel was shut down, by an interrupt of this process or because it gave no answer"
+        )
     code = process.poll()
     if code >= 0:
         return f"the kernel died with exit code {code}"
@@ -136,7 +142,12 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
     start = time.perf_counter()
     try:
         asyncio.run(to_its_end(client))
-    except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:  # the last two: no kernel
+    except (
+        CellExecutionError,
+        CellTimeoutError,
+        RuntimeError,
+        AssertionError,
+    ) as error:  # the last two: no kernel
         cell = notebook.cells[running]
         lines = notebook.metadata.get("source_map")
         where = f" (line {lines[running] + 1})" if lines else ""
@@ -162,7 +173,10 @@ def executed_chapter(path: Path) -> NotebookNode:
         return cache.merge_match_into_notebook(notebook)[1]
     except KeyError:
         pass
-    print(f"{path.stem}: executing {sum(c.cell_type == 'code' for c in notebook.cells)} cells", flush=True)
+    print(
+        f"{path.stem}: executing {sum(c.cell_type == 'code' for c in notebook.cells)} cells",
+        flush=True,
+    )
     seconds = execute(notebook, path.stem, folder=path.parent)
     bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
@@ -180,7 +194,9 @@ def execute_outdated(app, env, docnames: list[str]) -> None:
         if is_chapter(path):
             try:
                 executed_chapter(path)
-            except ChapterError as error:  # one message, without Sphinx's and Jupyter Book's tracebacks
+            except (
+                ChapterError
+            ) as error:  # one message, without Sphinx's and Jupyter Book's tracebacks
                 sys.exit(f"\n{error}")
 
 

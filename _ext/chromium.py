@@ -23,7 +23,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-MISSING = "no Chromium: install it (apt-get install chromium, or .venv/bin/playwright install chromium)"
+MISSING = (
+    "no Chromium: install it (apt-get install chromium, or .venv/bin/playwright install chromium)"
+)
 
 
 def find() -> str | None:

@@ -27,10 +27,17 @@ def draw(sources: list[str]) -> list[dict[str, str]]:
     """One {"svg": ...} or {"error": ...} for each mermaid source."""
     command = [str(NODE), str(SCRIPT)]
     done = subprocess.run(
-        command, input=json.dumps(sources), capture_output=True, text=True, encoding="utf-8", check=False
+        command,
+        input=json.dumps(sources),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode:
-        raise ExtensionError(f"{SCRIPT.name} failed (is node_modules there? make setup):\n{done.stderr}")
+        raise ExtensionError(
+            f"{SCRIPT.name} failed (is node_modules there? make setup):\n{done.stderr}"
+        )
     return json.loads(done.stdout)
 
 
@@ -45,7 +52,9 @@ def ink_on(fill: str) -> str:
 def for_page(svg: str, *, name: str, alt: str) -> str:
     """The drawing as an element of a page: no style sheet or ids of its own, a text for screen readers."""
     svg = re.sub(r"<style>.*?</style>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (width|height)="([\d.]+)"', lambda m: f' {m[1]}="{float(m[2]):.0f}"', svg, count=2)
+    svg = re.sub(
+        r' (width|height)="([\d.]+)"', lambda m: f' {m[1]}="{float(m[2]):.0f}"', svg, count=2
+    )
     svg = re.sub(r' style="[^"]*"', "", svg, count=1)  # the colours, which book.css sets
     svg = re.sub(r'(id="|url\(#)(arrowhead|[\w-]*arrow)', rf"\1{name}-\2", svg)
     # Arrowheads of one size, whatever the width of their line
@@ -73,8 +82,15 @@ def draw_diagrams(app, doctree: nodes.document, docname: str) -> None:
             logger.warning("diagram: %s", drawn["error"], location=node)
             continue
         if not node.get("alt"):
-            logger.warning("diagram without :alt:, which says what it shows to who cannot see it", location=node)
-        svg = for_page(drawn["svg"], name=f"{docname.replace('/', '-')}-diagram-{number}", alt=node.get("alt", ""))
+            logger.warning(
+                "diagram without :alt:, which says what it shows to who cannot see it",
+                location=node,
+            )
+        svg = for_page(
+            drawn["svg"],
+            name=f"{docname.replace('/', '-')}-diagram-{number}",
+            alt=node.get("alt", ""),
+        )
         anchors = "".join(f'<span id="{escape(i)}"></span>' for i in node["ids"])
         # The theme's script lets the keyboard reach a container of this class when it scrolls.
         html = f'<div class="diagram pst-scrollable-table-container">{anchors}{svg}</div>'

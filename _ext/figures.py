@@ -21,7 +21,9 @@ NUMBERS = re.compile(r'(?<=[\s(])(d|x|y|points|transform|viewBox)="([^"]*)"')
 
 def shorten(attribute: re.Match) -> str:
     """Coordinates to a hundredth of a point, which no screen shows."""
-    value = re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), attribute[2])
+    value = re.sub(
+        r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}".rstrip("0").rstrip("."), attribute[2]
+    )
     return f'{attribute[1]}="{" ".join(value.split())}"'
 
 
@@ -35,9 +37,13 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = svg.replace(INK, "currentColor")
     svg = re.sub(rf"(<(?!text|tspan)[^>]*?){PAPER}", r"\1var(--pst-color-background)", svg)
-    svg = re.sub(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg)
+    svg = re.sub(
+        r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg
+    )
     start, rest = re.sub(r">\s+<", "><", svg).split(">", 1)
-    width, height = (round(float(n) * 4 / 3) for n in re.findall(r' (?:width|height)="([\d.]+)pt"', start))
+    width, height = (
+        round(float(n) * 4 / 3) for n in re.findall(r' (?:width|height)="([\d.]+)pt"', start)
+    )
     box = re.search(r'viewBox="([^"]+)"', start)[1]
     return (
         f'<svg class="figure" role="img" aria-label="{escape(alt)}" width="{width}" height="{height}" '

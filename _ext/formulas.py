@@ -31,7 +31,11 @@ STYLES = ["_static/katex/katex.min.css", "_static/katex-math.css"]
 def typesetter() -> subprocess.Popen:
     """A Node that typesets one formula a line, until this process ends and closes its pipe."""
     return subprocess.Popen(
-        [str(NODE), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        [str(NODE), str(SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -65,7 +69,9 @@ def answer_for(app) -> None:
         latex = re.sub(r"\\(begin|end)\{(align|alignat|equation|gather)\}", r"\\\1{\2*}", latex)
         answer = typeset(latex, display=bool(options))
         if "error" in answer:
-            logger.warning("formula %r: %s", latex, answer["error"], location=app.builder.current_docname)
+            logger.warning(
+                "formula %r: %s", latex, answer["error"], location=app.builder.current_docname
+            )
         return answer.get("html", "")
 
     katex.render_latex = render_latex

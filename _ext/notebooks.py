@@ -44,11 +44,12 @@ DIRECTIVE = re.compile(r"^\{(?P<name>[\w:-]+)\}\s*(?P<argument>.*)$")
 ROLE = re.compile(r"\{(?P<role>[\w:]+)\}(?P<ticks>`+)(?P<text>.+?)(?P=ticks)", re.DOTALL)
 WITH_TITLE = re.compile(r"^(.*?)\s*<([^<>]+)>$", re.DOTALL)
 VERBATIM = re.compile(  # fenced code, and code between backticks
-    r"^ *(`{3,}|~{3,}).*?^ *\1`* *$|(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\2(?!`)", re.MULTILINE | re.DOTALL
+    r"^ *(`{3,}|~{3,}).*?^ *\1`* *$|(?<!`)(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\2(?!`)",
+    re.MULTILINE | re.DOTALL,
 )
 ROLE_OR_VERBATIM = re.compile(f"{VERBATIM.pattern}|{ROLE.pattern}", re.MULTILINE | re.DOTALL)
 
-SETUP = '''\
+SETUP = """\
 # The setting up of this notebook. It may stay folded: run it and read on.
 import importlib
 import importlib.util
@@ -72,9 +73,9 @@ numbers = {{}}  # what the text quotes
 
 def glue(name, value, display=False):
     numbers[name] = value
-'''
+"""
 
-LISTING = '''\
+LISTING = """\
 # What makes the listings below live: a %%listing cell holds the code of a module. Edit it and run
 # it: the module's file and all that was imported from it are renewed, and the cells that follow
 # use your code. (Objects made before keep the old one; make them anew.)
@@ -118,7 +119,7 @@ def load_anew():
             space[name] = getattr(sys.modules[value.__module__], value.__name__, value)
     if "joblib.externals.loky" in sys.modules:  # worker processes hold the old modules
         sys.modules["joblib.externals.loky"].get_reusable_executor().shutdown()
-'''
+"""
 
 
 class ExportError(Exception):
@@ -144,7 +145,9 @@ class Book:
     def add(self, kind: str, label: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         number = self.counts[kind]
-        self.labels[label] = Label(f"({number})" if kind == "Equation" else f"{kind} {number}", number)
+        self.labels[label] = Label(
+            f"({number})" if kind == "Equation" else f"{kind} {number}", number
+        )
 
 
 @dataclass
@@ -182,7 +185,9 @@ def blocks(text: str) -> Iterator[str | Directive]:
             plain = []
             body = textwrap.dedent("\n".join(lines[i + 1 : end])).split("\n")
             options, body = directive_options(body)
-            yield Directive(directive["name"], directive["argument"], options, "\n".join(body).strip("\n"))
+            yield Directive(
+                directive["name"], directive["argument"], options, "\n".join(body).strip("\n")
+            )
         else:
             plain += lines[i : end + 1]
         i = end + 1
@@ -227,7 +232,9 @@ def learn_directives(book: Book, text: str) -> None:
         figure = (block.options.get("mystnb") or {}).get("figure") or {}
         if block.name == "code-cell" and figure:
             book.add("Fig.", figure.get("name", ""))
-        elif block.name in ("figure", "mermaid") and (block.name == "figure" or "caption" in block.options):
+        elif block.name in ("figure", "mermaid") and (
+            block.name == "figure" or "caption" in block.options
+        ):
             book.add("Fig.", block.options.get("name", ""))
         elif block.name in ("table", "list-table", "csv-table") and block.argument:
             book.add("Table", block.options.get("name", ""))
@@ -256,7 +263,12 @@ class Chapter:
 
     def add(self, kind: str, source: str, metadata: dict | None = None) -> None:
         last = self.cells[-1] if self.cells else None
-        if kind == "markdown" and last and last.cell_type == "markdown" and not source.startswith("#"):
+        if (
+            kind == "markdown"
+            and last
+            and last.cell_type == "markdown"
+            and not source.startswith("#")
+        ):
             last.source += "\n\n" + source
             return
         make = nbformat.v4.new_code_cell if kind == "code" else nbformat.v4.new_markdown_cell
@@ -277,7 +289,9 @@ class Chapter:
     def markdown(self, text: str) -> None:
         for part in re.split(r"(?m)^(?=#{1,6} )", text) if not self.solving else [text]:
             if part.strip():
-                self.add("markdown", self.fold(part.strip("\n")) if self.solving else part.strip("\n"))
+                self.add(
+                    "markdown", self.fold(part.strip("\n")) if self.solving else part.strip("\n")
+                )
 
     def fold(self, text: str) -> str:
         return f"<details>\n<summary>{self.solving}</summary>\n\n{text}\n\n</details>"
@@ -313,7 +327,9 @@ class Chapter:
         if role == "math":
             return f"${text}$"
         if role in ("cite", "cite:p", "cite:t", "cite:ps", "cite:ts"):
-            return self.citation([key.strip() for key in text.split(",")], in_text=role.startswith("cite:t"))
+            return self.citation(
+                [key.strip() for key in text.split(",")], in_text=role.startswith("cite:t")
+            )
         if role == "doc":
             return title or f"*{self.book.titles[Path(target).stem]}*"
         if role in ("ref", "numref", "eq", "prf:ref"):
@@ -325,7 +341,9 @@ class Chapter:
             return title or (label.text if label.number else f"*{label.text}*")
         if role in ("kbd", "abbr", "term", "sub", "sup", "file", "command", "code"):
             return f"`{text}`" if role in ("kbd", "file", "command", "code") else title or text
-        raise ExportError(f"{self.path.name}: {{{role}}}`{text}`: a role that the notebook exporter doesn't know")
+        raise ExportError(
+            f"{self.path.name}: {{{role}}}`{text}`: a role that the notebook exporter doesn't know"
+        )
 
     # -- citations --
 
@@ -345,7 +363,11 @@ class Chapter:
 
         entry = self.library[key]
         author, year = names(entry), entry.fields["year"]
-        same = sorted(k for k in self.cited if (names(self.library[k]), self.library[k].fields["year"]) == (author, year))
+        same = sorted(
+            k
+            for k in self.cited
+            if (names(self.library[k]), self.library[k].fields["year"]) == (author, year)
+        )
         return author, year + (chr(ord("a") + same.index(key)) if len(same) > 1 else "")
 
     def citation(self, keys: list[str], *, in_text: bool) -> str:
@@ -383,7 +405,11 @@ class Chapter:
             self.convert(d.body)
         elif name in ("note", "tip", "warning", "important", "hint", "caution", "seealso", "admonition", "margin",
                       "sidebar", "attention", "danger", "topic", "epigraph"):  # fmt: skip
-            default = "" if name in ("admonition", "margin", "sidebar", "topic", "epigraph") else name.capitalize()
+            default = (
+                ""
+                if name in ("admonition", "margin", "sidebar", "topic", "epigraph")
+                else name.capitalize()
+            )
             self.quoted(d.argument or default, d.body)
         elif name == "dropdown":
             self.folded(d.argument or "More", d.body)
@@ -404,7 +430,11 @@ class Chapter:
         elif name in ("code-block", "code", "sourcecode"):
             self.markdown(f"```{d.argument}\n{d.body}\n```")
         elif name == "math":
-            tag = f" \\tag{{{self.book.labels[d.options['label']].number}}}" if "label" in d.options else ""
+            tag = (
+                f" \\tag{{{self.book.labels[d.options['label']].number}}}"
+                if "label" in d.options
+                else ""
+            )
             self.markdown(f"$$\n{d.body}{tag}\n$$")
         elif name == "mermaid":
             self.markdown(f"```mermaid\n{d.body}\n```")
@@ -422,7 +452,9 @@ class Chapter:
         elif name in ("tableofcontents", "toctree"):
             pass
         else:
-            raise ExportError(f"{self.path.name}: {{{name}}}: a directive that the notebook exporter doesn't know")
+            raise ExportError(
+                f"{self.path.name}: {{{name}}}: a directive that the notebook exporter doesn't know"
+            )
 
     def nested(self, body: str) -> list[nbformat.NotebookNode]:
         outer, self.cells = self.cells, []
@@ -451,20 +483,30 @@ class Chapter:
 
     def folded(self, title: str, body: str) -> None:
         title = self.inline(title)
-        self.around(body, lambda t: f"<details>\n<summary>{title}</summary>\n\n{t}\n\n</details>", title)
+        self.around(
+            body, lambda t: f"<details>\n<summary>{title}</summary>\n\n{t}\n\n</details>", title
+        )
 
     def caption(self, kind: str, d: Directive) -> None:
         if not d.options.get("caption"):
             return
         label = self.book.labels.get(d.options.get("name", ""))
         text = f"{label.text}. {d.options['caption']}" if label else d.options["caption"]
-        self.prose(f"*{text}*" if kind == "Fig." else f"**{label.text}.** {d.options['caption']}" if label else text)
+        self.prose(
+            f"*{text}*"
+            if kind == "Fig."
+            else f"**{label.text}.** {d.options['caption']}"
+            if label
+            else text
+        )
 
     def listing(self, d: Directive) -> None:
         path = (self.path.parent / d.argument).resolve()
         source = path.read_text(encoding="utf-8")
         if "pyobject" not in d.options or path.suffix != ".py":
-            self.markdown(f"```{d.options.get('language', path.suffix[1:])}\n{source.rstrip()}\n```")
+            self.markdown(
+                f"```{d.options.get('language', path.suffix[1:])}\n{source.rstrip()}\n```"
+            )
             return
         name = d.options["pyobject"]
         node: ast.AST = ast.parse(source)
@@ -525,8 +567,16 @@ class Chapter:
 
     def data_files(self, code: str) -> list[Path]:
         """Files of the repository that a cell names, such as data/table.csv."""
-        named = {n.value for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-        return sorted(ROOT / name for name in named if "/" in name and "\n" not in name and (ROOT / name).is_file())
+        named = {
+            n.value
+            for n in ast.walk(ast.parse(code))
+            if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        }
+        return sorted(
+            ROOT / name
+            for name in named
+            if "/" in name and "\n" not in name and (ROOT / name).is_file()
+        )
 
     def setup_cell(self, code: str, modules: list[Path]) -> nbformat.NotebookNode:
         sources = [code, *(path.read_text(encoding="utf-8") for path in modules)]
@@ -540,7 +590,9 @@ class Chapter:
         third_party = sorted(imported - sys.stdlib_module_names - {"nbsrc", "myst_nb"})
         needed = sorted({canonicalize_name(min(distributions[module])) for module in third_party})
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        stated = map(Requirement, chain(project["dependencies"], *project["optional-dependencies"].values()))
+        stated = map(
+            Requirement, chain(project["dependencies"], *project["optional-dependencies"].values())
+        )
         versions = {canonicalize_name(r.name): str(r.specifier) for r in stated}
         packages = json.dumps([name + versions.get(name, "") for name in needed])
         return nbformat.v4.new_code_cell(SETUP.format(packages=packages).rstrip(), metadata=FOLDED)
@@ -555,7 +607,10 @@ def pipe_table(d: Directive) -> str:
     """A list-table's rows as a Markdown table."""
     rows: list[list[str]] = []
     for line in d.body.split("\n"):
-        row, cell = re.match(r"^([*-]) +([*-])(?: +(.*))?$", line), re.match(r"^ +[*-](?: +(.*))?$", line)
+        row, cell = (
+            re.match(r"^([*-]) +([*-])(?: +(.*))?$", line),
+            re.match(r"^ +[*-](?: +(.*))?$", line),
+        )
         if row:
             rows.append([row[3] or ""])
         elif cell:
@@ -582,7 +637,8 @@ def export() -> dict[str, str]:
     for path in chapter_paths():
         learn_labels(book, path)
     return {
-        f"{path.stem}.ipynb": nbformat.writes(Chapter(path, book, library).exported(), version=4) + "\n"
+        f"{path.stem}.ipynb": nbformat.writes(Chapter(path, book, library).exported(), version=4)
+        + "\n"
         for path in exported_paths()
     }
 

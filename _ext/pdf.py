@@ -20,7 +20,9 @@ from notebooks import ROOT, chapter_paths
 
 SITE = ROOT / "_build" / "html"
 PDF = ROOT / "_build" / "book.pdf"
-NOT_PRINTED = ".headerlink, .toggle-button, .copybtn, script, style, .prev-next-area, nav, .tocsection"
+NOT_PRINTED = (
+    ".headerlink, .toggle-button, .copybtn, script, style, .prev-next-area, nav, .tocsection"
+)
 
 STYLE = """
 @page { size: A4; margin: 20mm 18mm; }
@@ -100,7 +102,9 @@ def headings(articles: list[Tag]) -> list[tuple[int, str, str]]:
 
 def document(articles: list[Tag], pages: dict[str, int]) -> str:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    sheets = BeautifulSoup((SITE / f"{articles[-1]['id']}.html").read_text(encoding="utf-8"), "html.parser")
+    sheets = BeautifulSoup(
+        (SITE / f"{articles[-1]['id']}.html").read_text(encoding="utf-8"), "html.parser"
+    )
     links = "\n".join(str(link) for link in sheets.select('link[rel="stylesheet"]'))
     entries = "\n".join(
         f'<li class="level-{level}"><a href="#{name}">{html.escape(title)}</a><i></i>{pages.get(name, 0)}</li>'

@@ -19,7 +19,9 @@ from fontTools.ttLib import TTFont
 ROOT = Path(__file__).parents[1]
 BUTTONS = ["use_repository_button", "use_issues_button", "use_edit_page_button"]
 ICON = re.compile(r"\bfa-[a-z0-9-]+")
-CODEPOINT = re.compile(r"""["'](?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff]))["']""")  # as an escape or as it is
+CODEPOINT = re.compile(
+    r"""["'](?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff]))["']"""
+)  # as an escape or as it is
 
 
 def notebook_links(pagename: str, *, repository: str, branch: str) -> list[dict[str, str]]:
@@ -54,8 +56,14 @@ def use_repository(app, config) -> None:
 
 def note_sources(app, config) -> None:
     """Write every page anew when what makes the pages has changed, which Sphinx would not see."""
-    files = [path for folder in ("_ext", "_static", "_templates") for path in sorted((ROOT / folder).glob("*.*"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*files, ROOT / "package-lock.json"]))
+    files = [
+        path
+        for folder in ("_ext", "_static", "_templates")
+        for path in sorted((ROOT / folder).glob("*.*"))
+    ]
+    digest = hashlib.sha256(
+        b"".join(path.read_bytes() for path in [*files, ROOT / "package-lock.json"])
+    )
     config.site_sources = digest.hexdigest()
 
 
@@ -73,7 +81,9 @@ def add_buttons(app, pagename: str, templatename: str, context: dict, doctree) -
     options = app.config.html_theme_options
     context["notebook"] = context["pathto"](f"notebooks/{pagename}.ipynb", resource=True)
     context["notebook_links"] = notebook_links(
-        pagename, repository=options.get("repository_url", ""), branch=options.get("repository_branch") or "main"
+        pagename,
+        repository=options.get("repository_url", ""),
+        branch=options.get("repository_branch") or "main",
     )
 
 
@@ -92,8 +102,14 @@ def mend_pages(out: Path) -> None:
     """
     for page in out.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
-        mended = re.sub(r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>", "", html)
-        mended = mended.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="citation-list">', "<div>")
+        mended = re.sub(
+            r"\s*<!-- So that users can add[^>]*-->\s*<script[^>]*fontawesome\.js[^>]*></script>",
+            "",
+            html,
+        )
+        mended = mended.replace(' role="doc-biblioentry"', "").replace(
+            '<div role="list" class="citation-list">', "<div>"
+        )
         if mended != html:
             page.write_text(mended, encoding="utf-8")
     (out / "_static/scripts/fontawesome.js").unlink(missing_ok=True)
@@ -119,7 +135,9 @@ def keep_used_icons(out: Path) -> None:
     )
     sheet.write_text(re.sub(r"/\*# sourceMappingURL=.*?\*/", "", css), encoding="utf-8")
     styles = "".join(path.read_text(encoding="utf-8") for path in static.rglob("*.css"))
-    codepoints = {int(escape, 16) if escape else ord(char) for escape, char in CODEPOINT.findall(styles)}
+    codepoints = {
+        int(escape, 16) if escape else ord(char) for escape, char in CODEPOINT.findall(styles)
+    }
     fonts = static / "vendor/fontawesome/webfonts"
     for path in fonts.glob("*.ttf"):
         font = TTFont(path)
@@ -141,7 +159,9 @@ def finish(app, exception) -> None:
     keep_used_icons(out)
     for source_map in (out / "_static").rglob("*.map"):
         source_map.unlink()
-    shutil.rmtree(out / "_static/locales", ignore_errors=True)  # translations that Sphinx has already read
+    shutil.rmtree(
+        out / "_static/locales", ignore_errors=True
+    )  # translations that Sphinx has already read
 
 
 def setup(app) -> dict:

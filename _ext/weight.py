@@ -33,7 +33,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def sent(path: Path) -> int:
     """The bytes that a host sends: text compressed, fonts and pictures as they are."""
     body = path.read_bytes()
-    return len(gzip.compress(body)) if path.suffix in (".html", ".css", ".js", ".svg") else len(body)
+    return (
+        len(gzip.compress(body)) if path.suffix in (".html", ".css", ".js", ".svg") else len(body)
+    )
 
 
 def main() -> None:
@@ -52,12 +54,17 @@ def main() -> None:
                 page.goto(address + name, wait_until="networkidle")
                 paints.append(page.evaluate(PAINT))
                 page.context.close()
-            paths = [SITE / url.removeprefix(address).split("?")[0] for url in files if url.startswith(address)]
+            paths = [
+                SITE / url.removeprefix(address).split("?")[0]
+                for url in files
+                if url.startswith(address)
+            ]
             sizes = {path.name: sent(path) for path in paths if path.is_file()}
             heavy = sorted(sizes, key=lambda key: -sizes[key])[:3]
             print(
                 f"{name:30} {len(files):8} {sum(sizes.values()) / 1e3:8.0f} {sizes[name] / 1e3:8.0f} "
-                f"{statistics.median(paints):9.0f}   " + ", ".join(f"{key} {sizes[key] / 1e3:.0f}" for key in heavy)
+                f"{statistics.median(paints):9.0f}   "
+                + ", ".join(f"{key} {sizes[key] / 1e3:.0f}" for key in heavy)
             )
     server.shutdown()
 

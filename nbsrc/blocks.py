@@ -16,16 +16,12 @@ from torch import Tensor, nn
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 3x3 convolution that keeps the size at stride 1; no bias: BatchNorm follows."""
-    return nn.Conv2d(
-        in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False
-    )
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """A 1x1 convolution: the same linear map of the channels at every pixel."""
-    return nn.Conv2d(
-        in_channels, out_channels, kernel_size=1, stride=stride, bias=False
-    )
+    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
 
 
 class PadShortcut(nn.Module):
@@ -41,9 +37,7 @@ class PadShortcut(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(
-            x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra)
-        )
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
 
 
 def make_shortcut(
@@ -62,9 +56,7 @@ def make_shortcut(
         return None
     if option == "A":
         return PadShortcut(in_channels, out_channels, stride)
-    return nn.Sequential(
-        conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels)
-    )
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
 class PlainBlock(nn.Module):
@@ -171,9 +163,7 @@ class BottleneckBlock(nn.Module):
         self.conv3 = conv1x1(channels, channels * self.expansion)
         self.bn3 = nn.BatchNorm2d(channels * self.expansion)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = make_shortcut(
-            in_channels, channels * self.expansion, stride, shortcut
-        )
+        self.downsample = make_shortcut(in_channels, channels * self.expansion, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)

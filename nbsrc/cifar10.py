@@ -38,14 +38,7 @@ from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.blocks import PlainBlock
-from nbsrc.resnet import (
-    cifar_resnet,
-    resnet18,
-    resnet34,
-    resnet50,
-    resnet101,
-    resnet152,
-)
+from nbsrc.resnet import cifar_resnet, resnet18, resnet34, resnet50, resnet101, resnet152
 from nbsrc.training import default_device, one_cycle, sgd, train_epochs
 
 Split = tuple[Tensor, Tensor]
@@ -63,7 +56,9 @@ def load_cifar10(data: Path | str) -> tuple[Split, Split]:
     """
     folder = Path(data)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no data folder {folder}: create it to have CIFAR-10 downloaded there")
+        raise FileNotFoundError(
+            f"no data folder {folder}: create it to have CIFAR-10 downloaded there"
+        )
     if any((folder / f"{split}.parquet").exists() for split in ("train", "test")):
         return _read_parquet(folder / "train.parquet"), _read_parquet(folder / "test.parquet")
     return _torchvision_split(folder, train=True), _torchvision_split(folder, train=False)
@@ -82,7 +77,9 @@ def _torchvision_split(folder: Path, *, train: bool) -> Split:
         raise ValueError(
             f"{folder / 'cifar-10-batches-py'} is damaged: remove it to download it again"
         ) from error
-    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(dataset.targets)
+    return torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(
+        dataset.targets
+    )
 
 
 def _read_parquet(path: Path) -> Split:
@@ -93,7 +90,9 @@ def _read_parquet(path: Path) -> Split:
     try:
         table = pl.read_parquet(path)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}"
+        ) from error
     if missing := {"image", "label"} - set(table.columns):
         raise ValueError(f"{path} has no column {min(missing)!r}, but {', '.join(table.columns)}")
     encoded, labels = table["image"], table["label"]
@@ -107,12 +106,18 @@ def _read_parquet(path: Path) -> Split:
         raise ValueError(f"{path} has no rows")
     wrong = (~labels.is_between(0, 9)).fill_null(True).arg_true()
     if len(wrong):
-        raise ValueError(f"{path}, row {wrong[0]}: the label must be 0 to 9, however: {labels[wrong[0]]}")
+        raise ValueError(
+            f"{path}, row {wrong[0]}: the label must be 0 to 9, however: {labels[wrong[0]]}"
+        )
     images = np.empty((len(table), 32, 32, 3), np.uint8)
     for row, image in enumerate(encoded):
         try:
             decoded = np.asarray(Image.open(io.BytesIO(image or b"")).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises, by format and damage
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+        ) as error:  # what Pillow raises, by format and damage
             raise ValueError(
                 f"{path}, row {row}: the image is damaged, {len(image or b'')} bytes long"
             ) from error
@@ -121,7 +126,9 @@ def _read_parquet(path: Path) -> Split:
                 f"{path}, row {row}: the image must be 32 x 32 pixels, however: {decoded.shape[:2]}"
             )
         images[row] = decoded
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels.cast(pl.Int64).to_torch()
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels.cast(
+        pl.Int64
+    ).to_torch()
 
 
 def _describe(data: Path, splits: tuple[Split, Split]) -> str:
@@ -164,7 +171,10 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 
     padded = F.pad(images, (padding,) * 4)
     image, channel = torch.arange(n, device=device), torch.arange(channels, device=device)
     return padded[
-        image[:, None, None, None], channel[:, None, None], rows[:, None, :, None], columns[:, None, None]
+        image[:, None, None, None],
+        channel[:, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None],
     ]
 
 
@@ -277,9 +287,13 @@ def _load(out: Path) -> tuple[Run, dict[str, Tensor]]:
         raise ValueError(f"{path} is damaged, or no checkpoint of this command: {error}") from error
 
 
-def _restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     weights = {
-        name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")
+        name.removeprefix("model."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("model.")
     }
     try:
         model.load_state_dict(weights)
@@ -331,8 +345,19 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="default: 30; for the nets of the paper's CIFAR-10 study 164, as there",
     )
-    add("--data", type=Path, required=True, metavar="DIR", help="where CIFAR-10 is, or is downloaded to")
-    add("--out", type=Path, metavar="DIR", help="where the run is written (default: runs/cifar10-NAME)")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where CIFAR-10 is, or is downloaded to",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the run is written (default: runs/cifar10-NAME)",
+    )
     add(
         "--seed",
         type=int,
@@ -340,7 +365,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="of the weights, the order and the crops (default: 0)",
     )
-    add("--resume", action="store_true", help="go on with the run in --out, after its last finished epoch")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, after its last finished epoch",
+    )
     args = parser.parse_args(argv)
     args.out = args.out or Path("runs") / f"cifar10-{args.model}"
     return args
@@ -389,7 +418,9 @@ def _train(args: argparse.Namespace, command: str) -> None:
     device = default_device()
     torch.manual_seed(args.seed)
     model = MODELS[args.model]().to(device)
-    optimizer = sgd(model, lr=LR, momentum=MOMENTUM, weight_decay=how.weight_decay, nesterov=how.nesterov)
+    optimizer = sgd(
+        model, lr=LR, momentum=MOMENTUM, weight_decay=how.weight_decay, nesterov=how.nesterov
+    )
     if args.resume:
         _restore(tensors, model, optimizer)
     run.sessions.append(_session(command, device, done + 1))
@@ -420,7 +451,9 @@ def _train(args: argparse.Namespace, command: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
     args = _arguments(argv)
-    command = shlex.join(["python", "-m", "nbsrc.cifar10", *(sys.argv[1:] if argv is None else argv)])
+    command = shlex.join(
+        ["python", "-m", "nbsrc.cifar10", *(sys.argv[1:] if argv is None else argv)]
+    )
     try:
         _check(args)
         _train(args, command)
@@ -430,7 +463,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         again = command if args.resume else f"{command} --resume"
         begun = (args.out / "checkpoint.safetensors").exists()
-        print(f"Interrupted. {f'Go on with: {again}' if begun else 'Nothing written.'}", file=sys.stderr)
+        print(
+            f"Interrupted. {f'Go on with: {again}' if begun else 'Nothing written.'}",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

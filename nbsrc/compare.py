@@ -53,19 +53,26 @@ def detection_experiment(
     device = default_device() if device is None else torch.device(device)
     runs = [(seed, baseline) for seed in seeds for baseline in ("clean", "contaminated")]
     calls = [
-        delayed(detect_once)(seed, baseline, events=events, epochs=epochs, device=device) for seed, baseline in runs
+        delayed(detect_once)(seed, baseline, events=events, epochs=epochs, device=device)
+        for seed, baseline in runs
     ]
     return pl.concat(side_by_side(calls, device))
 
 
-def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: torch.device) -> pl.DataFrame:
+def detect_once(
+    seed: int, baseline: str, *, events: int, epochs: int, device: torch.device
+) -> pl.DataFrame:
     """One seed and one baseline of `detection_experiment`."""
     with one_thread():
         past, new, scenarios = stream(events, seed=seed, contaminated=baseline == "contaminated")
         scores, thresholds = _scores(past, new, epochs=epochs, seed=seed, device=device)
     tables = []
     for method, score in scores.items():
-        alarms = float((score > thresholds[method])[scenarios == ""].mean()) if method in thresholds else None
+        alarms = (
+            float((score > thresholds[method])[scenarios == ""].mean())
+            if method in thresholds
+            else None
+        )
         about = {"baseline": baseline, "method": method, "seed": seed}
         tables.append(
             evaluate(score, scenarios).select(
@@ -77,7 +84,9 @@ def detect_once(seed: int, baseline: str, *, events: int, epochs: int, device: t
     return pl.concat(tables)
 
 
-def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents, EncodedEvents, np.ndarray]:
+def stream(
+    events: int, *, seed: int, contaminated: bool
+) -> tuple[EncodedEvents, EncodedEvents, np.ndarray]:
     """A simulated baseline, the events after it, and those events' scenarios ("" for a normal one)."""
     rows, scenario = _simulated(events, seed)
     cut = int(PAST * rows.height)
@@ -86,7 +95,10 @@ def stream(events: int, *, seed: int, contaminated: bool) -> tuple[EncodedEvents
         labelled = np.flatnonzero(scenario[:cut] != "")
         wanted = int(CONTAMINATION / (1 - CONTAMINATION) * len(kept))
         kept = np.sort(np.concatenate([kept, np.resize(labelled, wanted)]))
-    past, new = rows[kept], rows[np.arange(cut, rows.height)]  # copies: a slice would keep all rows in memory
+    past, new = (
+        rows[kept],
+        rows[np.arange(cut, rows.height)],
+    )  # copies: a slice would keep all rows in memory
     del rows
     encoder = EventEncoder().fit(past)
     return encoder.transform(past), encoder.transform(new), scenario[cut:]
@@ -98,20 +110,28 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
     frames = []
-    while simulated:  # piece by piece: all of the objects and their frame at once are a quarter gigabyte more
-        frames.append(flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)))
+    while (
+        simulated
+    ):  # piece by piece: all of the objects and their frame at once are a quarter gigabyte more
+        frames.append(
+            flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False))
+        )
         del simulated[:PIECE]
     return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario
 
 
-def masked_model(encoded: EncodedEvents, *, seed: int, d_block: int = 64, **network: float) -> MaskedModel:
+def masked_model(
+    encoded: EncodedEvents, *, seed: int, d_block: int = 64, **network: float
+) -> MaskedModel:
     """An untrained model for the columns of `encoded`, with weights from `seed`; `network` goes to TabularResNet."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = TabularResNet(
             n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, d_block=d_block, **network  # type: ignore[arg-type]
         )  # fmt: skip
-        return MaskedModel(net, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names)
+        return MaskedModel(
+            net, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names
+        )
 
 
 def network_search(
@@ -132,13 +152,19 @@ def network_search(
     def once(setting: dict[str, float], seed: int) -> dict[str, float]:
         with one_thread():
             model = masked_model(encoded, seed=seed, **setting)  # type: ignore[arg-type]
-            history = pretrain(model, encoded, epochs=epochs, seed=seed, device=device, progress=False)
+            history = pretrain(
+                model, encoded, epochs=epochs, seed=seed, device=device, progress=False
+            )
         parameters = sum(p.numel() for p in model.model.parameters())
         return setting | {
             "parameters": parameters, "seed": seed, "validation_loss": min(row["validation_loss"] for row in history)
         }  # fmt: skip
 
-    return pl.DataFrame(side_by_side([delayed(once)(setting, seed) for setting in settings for seed in seeds], device))
+    return pl.DataFrame(
+        side_by_side(
+            [delayed(once)(setting, seed) for setting in settings for seed in seeds], device
+        )
+    )
 
 
 def _scores(
@@ -152,18 +178,25 @@ def _scores(
         if trained:
             pretrain(model, past, epochs=epochs, seed=seed, device=device, progress=False)
         together = np.zeros(len(new.time))
-        for name, detector in (("Surprise", SurpriseDetector(model)), ("kNN, embeddings", KNNDetector(model, seed=seed))):
+        for name, detector in (
+            ("Surprise", SurpriseDetector(model)),
+            ("kNN, embeddings", KNNDetector(model, seed=seed)),
+        ):
             method = name if trained else f"{name}, untrained"
             detector.fit(past)
             scores[method] = detector.decision_function(new)
             thresholds[method] = detector.threshold_
-            together += _tails(detector.decision_function(recent)[:, None], scores[method][:, None])[:, 0]
+            together += _tails(
+                detector.decision_function(recent)[:, None], scores[method][:, None]
+            )[:, 0]
         if trained:
             scores["Both together"] = together
     return scores | usual_scores(past, new, seed=seed), thresholds
 
 
-def evaluate(scores: np.ndarray, scenarios: np.ndarray, *, false_alarms: float = 0.001) -> pl.DataFrame:
+def evaluate(
+    scores: np.ndarray, scenarios: np.ndarray, *, false_alarms: float = 0.001
+) -> pl.DataFrame:
     """One row overall ("all") and one per scenario: how well its events stand out from the normal ones.
 
     Shape: scores (rows,), higher is stranger; scenarios (rows,), text, "" for a normal event.
@@ -178,7 +211,9 @@ def evaluate(scores: np.ndarray, scenarios: np.ndarray, *, false_alarms: float =
     scenarios = np.asarray(scenarios, dtype=str)
     normal = scenarios == ""
     if normal.all() or not normal.any():
-        raise ValueError(f"normal and other events are needed, however: {normal.sum()} of {len(normal)} are normal")
+        raise ValueError(
+            f"normal and other events are needed, however: {normal.sum()} of {len(normal)} are normal"
+        )
     limit = np.sort(scores[normal])[normal.sum() - 1 - int(false_alarms * normal.sum())]
     rows = []
     for name in ["all", *sorted(set(scenarios[~normal]))]:
@@ -193,7 +228,9 @@ def evaluate(scores: np.ndarray, scenarios: np.ndarray, *, false_alarms: float =
     return pl.DataFrame(rows)
 
 
-def usual_scores(baseline: EncodedEvents, events: EncodedEvents, *, seed: int) -> dict[str, np.ndarray]:
+def usual_scores(
+    baseline: EncodedEvents, events: EncodedEvents, *, seed: int
+) -> dict[str, np.ndarray]:
     """Scores (rows,) of `events` by usual methods on the encoded columns, fitted on `baseline`.
 
     - Rarity: each field by itself, as histogram-based scores (HBOS; Goldstein and Dengel 2012) take it: -log of the
@@ -209,10 +246,15 @@ def usual_scores(baseline: EncodedEvents, events: EncodedEvents, *, seed: int) -
     past_rarity, rarity = _rarity(baseline, baseline), _rarity(baseline, events)
     scores = {"Rarity": _rarest(baseline, past_rarity, rarity)}
     samples = min(4096, len(past_rarity))
-    forest = IsolationForest(n_estimators=200, max_samples=samples, random_state=seed).fit(past_rarity)
+    forest = IsolationForest(n_estimators=200, max_samples=samples, random_state=seed).fit(
+        past_rarity
+    )
     scores["Isolation Forest"] = -forest.score_samples(rarity)
     rng = np.random.default_rng(seed)
-    tables = [rng.choice([-1.0, 1.0], (n, DISTANCE_WIDTH)) / math.sqrt(2 * DISTANCE_WIDTH) for n in baseline.cardinalities]
+    tables = [
+        rng.choice([-1.0, 1.0], (n, DISTANCE_WIDTH)) / math.sqrt(2 * DISTANCE_WIDTH)
+        for n in baseline.cardinalities
+    ]
     chosen = rng.permutation(len(baseline.time))[:REFERENCES]
     past, new = _signs(baseline, tables)[chosen], _signs(events, tables)
     scores["LOF"] = -LocalOutlierFactor(n_neighbors=20, novelty=True).fit(past).score_samples(new)
@@ -239,7 +281,9 @@ def _rarity(baseline: EncodedEvents, events: EncodedEvents) -> np.ndarray:
     columns = [events.numeric]
     for i, n in enumerate(baseline.cardinalities):
         counts = np.bincount(baseline.categorical[:, i], minlength=n) + 1
-        columns.append(-np.log(counts / counts.sum())[events.categorical[:, i], None].astype(np.float32))
+        columns.append(
+            -np.log(counts / counts.sum())[events.categorical[:, i], None].astype(np.float32)
+        )
     return np.concatenate(columns, 1)
 
 

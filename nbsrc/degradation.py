@@ -23,7 +23,11 @@ WIDTH = 8  # filters of the first stage
 
 
 def depth_experiment(
-    *, depths: Sequence[int], seeds: Sequence[int], epochs: int, device: torch.device | str | None = None
+    *,
+    depths: Sequence[int],
+    seeds: Sequence[int],
+    epochs: int,
+    device: torch.device | str | None = None,
 ) -> pl.DataFrame:
     """Train a plain and a residual net of every depth, once with each seed, all by the same recipe.
 
@@ -36,12 +40,19 @@ def depth_experiment(
     Raises ValueError if a depth is not 6n + 2.
     """
     device = default_device() if device is None else torch.device(device)
-    runs = sorted(product(depths, KINDS, seeds), key=lambda run: -run[0])  # the longest first, to fill all cores
-    calls = [delayed(train_one)(depth, kind, seed, epochs=epochs, device=device) for depth, kind, seed in runs]
+    runs = sorted(
+        product(depths, KINDS, seeds), key=lambda run: -run[0]
+    )  # the longest first, to fill all cores
+    calls = [
+        delayed(train_one)(depth, kind, seed, epochs=epochs, device=device)
+        for depth, kind, seed in runs
+    ]
     return pl.DataFrame(side_by_side(calls, device)).sort("depth", "kind", "seed")
 
 
-def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.device) -> dict[str, str | int | float]:
+def train_one(
+    depth: int, kind: str, seed: int, *, epochs: int, device: torch.device
+) -> dict[str, str | int | float]:
     """Train one net and return its row of the table."""
     with one_thread():
         digits = load_digits()

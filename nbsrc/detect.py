@@ -115,7 +115,10 @@ class SurpriseDetector:
         device = self.model.mask_vectors.device
         owned = [torch.tensor(own, device=device) for own in self.model.columns]
         past, usual = self.reference_.to(device), [self.usual_.to(device)[own] for own in owned]
-        with torch.inference_mode(), one_thread():  # how many threads there are must not change a sum
+        with (
+            torch.inference_mode(),
+            one_thread(),
+        ):  # how many threads there are must not change a sum
             once = self.model.added()
 
         def judge(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,7 +132,9 @@ class SurpriseDetector:
 
         parts = for_batches(self.model, judge, encoded)
         if not parts:
-            return np.empty(0, np.float32), np.empty((0, min(MOST_SURPRISING, len(owned))), np.int64)
+            return np.empty(0, np.float32), np.empty(
+                (0, min(MOST_SURPRISING, len(owned))), np.int64
+            )
         scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         return scores, reasons
 
@@ -157,15 +162,21 @@ class SurpriseDetector:
         folder = Path(folder)
         tensors, about = read_tensors(folder / "surprise.safetensors")
         if about.get("format") != 1:
-            raise ValueError(f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again")
-        self = cls(MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"])
+            raise ValueError(
+                f"{folder / 'surprise.safetensors'} holds no detector of this version: fit it again"
+            )
+        self = cls(
+            MaskedModel.load(folder / "model.safetensors"), false_alarms=about["false_alarms"]
+        )
         self.reference_, self.usual_ = tensors["reference"], tensors["usual"]
         self.threshold_ = about["threshold"]
         return self
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "reference_"):
-            raise NotFittedError("this SurpriseDetector is not fitted yet: call fit with the baseline")
+            raise NotFittedError(
+                "this SurpriseDetector is not fitted yet: call fit with the baseline"
+            )
 
 
 def _most(past: Tensor, surprise: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,7 +201,9 @@ def for_batches(
 
     threads = torch.get_num_threads() if model.mask_vectors.device.type == "cpu" else 1
     with one_thread():
-        return Parallel(threads, prefer="threads")(delayed(once)(batch) for batch in model.batches(encoded))
+        return Parallel(threads, prefer="threads")(
+            delayed(once)(batch) for batch in model.batches(encoded)
+        )
 
 
 class KNNDetector:
@@ -217,7 +230,9 @@ class KNNDetector:
         seed: int = 0,
     ) -> None:
         if not 0 < copies < k:
-            raise ValueError(f"k must be larger than copies, and copies positive, however: {k=}, {copies=}")
+            raise ValueError(
+                f"k must be larger than copies, and copies positive, however: {k=}, {copies=}"
+            )
         self.model = model
         self.k = k
         self.copies = copies
@@ -231,16 +246,22 @@ class KNNDetector:
         sample = np.random.default_rng(self.seed).permutation(past)
         sample = sample[_copy_number(baseline.categorical[sample]) < self.copies][: self.references]
         if len(sample) <= self.k:
-            raise ValueError(f"{self.k} neighbours need more than {self.k} unlike events, however: {len(sample)}")
+            raise ValueError(
+                f"{self.k} neighbours need more than {self.k} unlike events, however: {len(sample)}"
+            )
         embedded = self._embed(rows_of(baseline, sample))
         self.mean_ = embedded.mean(0)
         covariance = torch.cov(embedded.T.double())
         # A direction without variance must not blow up: each is given a thousandth of the mean variance.
         ridge = 1e-3 * covariance.diagonal().mean().clamp(min=1e-12)
-        covariance += ridge * torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+        covariance += ridge * torch.eye(
+            len(covariance), dtype=covariance.dtype, device=covariance.device
+        )
         self.whitening_ = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
         self.references_ = (embedded - self.mean_) @ self.whitening_
-        self.threshold_ = threshold(self.decision_function(rows_of(baseline, recent)), self.false_alarms)
+        self.threshold_ = threshold(
+            self.decision_function(rows_of(baseline, recent)), self.false_alarms
+        )
         return self
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:

@@ -31,6 +31,10 @@ def load_digits() -> Digits:
     pixels, labels = datasets.load_digits(return_X_y=True)
     images = pixels.reshape(-1, 1, 8, 8).astype(np.float32)
     parts = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
-    train_images, test_images, train_labels, test_labels = (torch.from_numpy(part) for part in parts)
+    train_images, test_images, train_labels, test_labels = (
+        torch.from_numpy(part) for part in parts
+    )
     mean, std = train_images.mean(), train_images.std()
-    return Digits((train_images - mean) / std, train_labels, (test_images - mean) / std, test_labels)
+    return Digits(
+        (train_images - mean) / std, train_labels, (test_images - mean) / std, test_labels
+    )

@@ -32,18 +32,38 @@ FORMAT = 1  # of the saved encoder
 
 FEW = 20  # values below which no share of distinct ones means anything
 DISTINCT = 0.5  # above this share of distinct values a text names single events
-DISTINCT_ID = 0.05  # the same, for texts written as UUIDs or hashes: a trace or session spans a few events
+DISTINCT_ID = (
+    0.05  # the same, for texts written as UUIDs or hashes: a trace or session spans a few events
+)
 ENUMERATION = 32  # with at most this many distinct values each of them is kept, however rare
-CODES = 64  # whole numbers of which the schema says no more: up to this many distinct ones are codes
+CODES = (
+    64  # whole numbers of which the schema says no more: up to this many distinct ones are codes
+)
 CLIP = 10.0  # in units of the interquartile range
 HOUR = 3_600_000  # ms
 AT_ONCE = 10_000  # rows that one thread encodes at once: what lies between them and the arrays stays small
-TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # OCSF's; an event's time is the first that is there
+TIME_COLUMNS = (
+    "time",
+    "time_dt",
+    "start_time",
+    "end_time",
+)  # OCSF's; an event's time is the first that is there
 ANGLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
 PORT_BUCKETS = ("1024-49151", "49152-65535")  # IANA's registered and dynamic ports
 
-ENTITIES = {"ip_t", "hostname_t", "username_t", "email_t", "mac_t", "subnet_t", "file_name_t", "process_name_t"}
-MEASURES = re.compile(r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory")
+ENTITIES = {
+    "ip_t",
+    "hostname_t",
+    "username_t",
+    "email_t",
+    "mac_t",
+    "subnet_t",
+    "file_name_t",
+    "process_name_t",
+}
+MEASURES = re.compile(
+    r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory"
+)
 ID_FORMAT = r"^(?:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-.*|(?:0x)?[0-9a-fA-F]{16,}|[0-9A-HJKMNP-TV-Z]{26})$"
 WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")  # as an integer is written
 TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
@@ -130,7 +150,11 @@ class EventEncoder(BaseEstimator):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             columns = list(pool.map(self._judge, rows.get_columns(), counts))
         _drop_near_times(rows, columns)
-        _drop_repetitions(rows, columns, {c.column: often["count"] for c, often in zip(columns, counts, strict=True)})
+        _drop_repetitions(
+            rows,
+            columns,
+            {c.column: often["count"] for c, often in zip(columns, counts, strict=True)},
+        )
         _tell_missing(rows, columns)
         self.columns_ = columns
         self._forget()
@@ -148,9 +172,14 @@ class EventEncoder(BaseEstimator):
         if new:
             self._warned.update(new)
             more = f" and {len(new) - 5} more" if len(new) > 5 else ""
-            warnings.warn(f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2)
+            warnings.warn(
+                f"columns unknown at fit are ignored: {', '.join(new[:5])}{more}", stacklevel=2
+            )
         kept, schema = self._kept(), rows.schema
-        numbers, categories = [c for c in kept if c.values is None], [c for c in kept if c.values is not None]
+        numbers, categories = (
+            [c for c in kept if c.values is None],
+            [c for c in kept if c.values is not None],
+        )
         told = [c.present for c in numbers]
         amounts = self._over(schema, numbers, _number)
         indices = self._over(schema, categories, _index)
@@ -161,11 +190,17 @@ class EventEncoder(BaseEstimator):
         def encode(start: int) -> None:
             here, part = slice(start, start + AT_ONCE), rows.slice(start, AT_ONCE)
             values = _matrix(part, amounts, math.nan)
-            for i, x in enumerate(x for c, own in zip(numbers, values.T, strict=True) for x in _features(c, own)):
+            for i, x in enumerate(
+                x for c, own in zip(numbers, values.T, strict=True) for x in _features(c, own)
+            ):
                 numeric[here, i] = x
             missing = _matrix(part, nulls, True)
-            categorical[here, : len(categories)] = np.where(missing, MISSING, _matrix(part, indices, np.int32(UNSEEN)))
-            categorical[here, len(categories) :] = np.where(np.isnan(values[:, told]), MISSING, UNSEEN + 1)
+            categorical[here, : len(categories)] = np.where(
+                missing, MISSING, _matrix(part, indices, np.int32(UNSEEN))
+            )
+            categorical[here, len(categories) :] = np.where(
+                np.isnan(values[:, told]), MISSING, UNSEEN + 1
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(encode, range(0, rows.height, AT_ONCE)))
@@ -197,15 +232,24 @@ class EventEncoder(BaseEstimator):
         check_is_fitted(self, "columns_")
         rows = [
             (
-                c.column, c.kind, c.decision, c.reason,
+                c.column,
+                c.kind,
+                c.decision,
+                c.reason,
                 None if c.values is None or c.decision != "kept" else len(c.values) + 2,
-                c.scale if c.kind == "quantity" and c.decision == "kept" else None, c.missing,
+                c.scale if c.kind == "quantity" and c.decision == "kept" else None,
+                c.missing,
             )
             for c in self.columns_
         ]
         schema = {
-            "column": pl.String, "kind": pl.String, "decision": pl.String, "reason": pl.String,
-            "cardinality": pl.Int64, "scale": pl.Float64, "missing": pl.Float64,
+            "column": pl.String,
+            "kind": pl.String,
+            "decision": pl.String,
+            "reason": pl.String,
+            "cardinality": pl.Int64,
+            "scale": pl.Float64,
+            "missing": pl.Float64,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -215,10 +259,22 @@ class EventEncoder(BaseEstimator):
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         columns = [asdict(c) for c in self.columns_]
-        tensors = save_tensors({key: np.array([c.pop(key) for c in columns], np.float64) for key in ("center", "scale")})
-        fitted = {"exclude": list(self.exclude), "max_categories": self.max_categories, "columns": columns}
+        tensors = save_tensors(
+            {
+                key: np.array([c.pop(key) for c in columns], np.float64)
+                for key in ("center", "scale")
+            }
+        )
+        fitted = {
+            "exclude": list(self.exclude),
+            "max_categories": self.max_categories,
+            "columns": columns,
+        }
         content = {"format": FORMAT, "sha256": _checksum(fitted, tensors), "encoder": fitted}
-        for name, data in (("scales.safetensors", tensors), ("encoder.json", json.dumps(content).encode())):
+        for name, data in (
+            ("scales.safetensors", tensors),
+            ("encoder.json", json.dumps(content).encode()),
+        ):
             part = folder / (name + ".part")
             part.write_bytes(data)
             os.replace(part, folder / name)
@@ -235,7 +291,9 @@ class EventEncoder(BaseEstimator):
         try:
             content = json.loads((folder / "encoder.json").read_bytes())
             if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']}, and this version of nbsrc reads {FORMAT}")
+                raise ValueError(
+                    f"its format is {content['format']}, and this version of nbsrc reads {FORMAT}"
+                )
             fitted, tensors = content["encoder"], (folder / "scales.safetensors").read_bytes()
             if content["sha256"] != _checksum(fitted, tensors):
                 raise ValueError("encoder.json and scales.safetensors are not as they were saved")
@@ -243,10 +301,20 @@ class EventEncoder(BaseEstimator):
             encoder = cls(exclude=tuple(fitted["exclude"]), max_categories=fitted["max_categories"])
             encoder.columns_ = [
                 Column(**c, center=float(center), scale=float(scale))
-                for c, center, scale in zip(fitted["columns"], scales["center"], scales["scale"], strict=True)
+                for c, center, scale in zip(
+                    fitted["columns"], scales["center"], scales["scale"], strict=True
+                )
             ]
             encoder._forget()
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, SafetensorError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OSError,
+            RecursionError,
+            SafetensorError,
+        ) as error:
             raise ValueError(f"the encoder in {folder} cannot be loaded: {error}") from error
         return encoder
 
@@ -256,15 +324,25 @@ class EventEncoder(BaseEstimator):
         self._made: dict[tuple[Any, str, pl.DataType], pl.Expr] = {}
 
     def _over(
-        self, schema: pl.Schema, columns: list[Column], expression: Callable[[Column, pl.DataType], pl.Expr]
+        self,
+        schema: pl.Schema,
+        columns: list[Column],
+        expression: Callable[[Column, pl.DataType], pl.Expr],
     ) -> list[pl.Expr | None]:
         """The expression over each column, None for those that are not there."""
-        return [self._expression(c, schema[c.column], expression) if c.column in schema else None for c in columns]
+        return [
+            self._expression(c, schema[c.column], expression) if c.column in schema else None
+            for c in columns
+        ]
 
     def _expression(
         self, c: Column, dtype: pl.DataType, expression: Callable[[Column, pl.DataType], pl.Expr]
     ) -> pl.Expr:
-        key = (expression, c.column, dtype)  # to make 500 of them takes as long as to encode 1000 events
+        key = (
+            expression,
+            c.column,
+            dtype,
+        )  # to make 500 of them takes as long as to encode 1000 events
         if key not in self._made:
             self._made[key] = expression(c, dtype).alias(c.column)
         return self._made[key]
@@ -303,9 +381,14 @@ class EventEncoder(BaseEstimator):
         share = counts.height / present
         if present >= FEW and not entity:
             if share > DISTINCT:
-                return _drop(column, f"{share:.0%} of its values are distinct: it names or words single events")
+                return _drop(
+                    column,
+                    f"{share:.0%} of its values are distinct: it names or words single events",
+                )
             if share > DISTINCT_ID and counts["value"].str.contains(ID_FORMAT).mean() > 0.9:  # type: ignore[operator]
-                return _drop(column, f"{share:.0%} of its values are distinct, and written as ids or hashes")
+                return _drop(
+                    column, f"{share:.0%} of its values are distinct, and written as ids or hashes"
+                )
         counts = _by_frequency(counts)
         if counts.height > ENUMERATION:
             frequent = counts.filter(pl.col("count") > 1).head(self.max_categories)
@@ -343,7 +426,9 @@ class EventEncoder(BaseEstimator):
 
     def _cardinalities(self) -> list[int]:
         kept = self._kept()
-        return [len(c.values) + 2 for c in kept if c.values is not None] + [3 for c in kept if c.present]
+        return [len(c.values) + 2 for c in kept if c.values is not None] + [
+            3 for c in kept if c.present
+        ]
 
 
 def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
@@ -356,10 +441,21 @@ def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
 @lru_cache
 def _schema() -> tuple[dict[str, Any], dict[str, Any]]:
     """The attributes that any OCSF class may have, and the objects, of the newest released version in the package."""
-    released = [v for v in ocsf_json_schema.get_packaged_versions() if re.fullmatch(r"\d+(\.\d+)*", v)]
-    schema = ocsf_json_schema.get_ocsf_schema(max(released, key=lambda v: [int(n) for n in v.split(".")]))
-    dictionary = schema.get("dictionary", {}).get("attributes") or schema.get("dictionary_attributes", {})
-    classes = {name: a for c in schema["classes"].values() for name, a in c["attributes"].items() if a.get("enum")}
+    released = [
+        v for v in ocsf_json_schema.get_packaged_versions() if re.fullmatch(r"\d+(\.\d+)*", v)
+    ]
+    schema = ocsf_json_schema.get_ocsf_schema(
+        max(released, key=lambda v: [int(n) for n in v.split(".")])
+    )
+    dictionary = schema.get("dictionary", {}).get("attributes") or schema.get(
+        "dictionary_attributes", {}
+    )
+    classes = {
+        name: a
+        for c in schema["classes"].values()
+        for name, a in c["attributes"].items()
+        if a.get("enum")
+    }
     return {**dictionary, **classes}, schema["objects"]
 
 
@@ -383,7 +479,11 @@ def schema_type(name: str) -> tuple[str, bool] | None:
         else:
             attributes = {}
     type_name = attribute.get("type", "")
-    return None if type_name in ("object_t", "json_t", "") else (type_name, bool(attribute.get("enum")))
+    return (
+        None
+        if type_name in ("object_t", "json_t", "")
+        else (type_name, bool(attribute.get("enum")))
+    )
 
 
 def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:
@@ -394,7 +494,9 @@ def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str,
     if known:
         kind, enumeration = known
         said = f"schema: {kind}" + (", enumeration" if enumeration else "")
-        if kind in ("timestamp_t", "datetime_t") and _parses(_moment("value", pl.String()), values.filter(values != "0")):
+        if kind in ("timestamp_t", "datetime_t") and _parses(
+            _moment("value", pl.String()), values.filter(values != "0")
+        ):
             return "time", said, False
         if kind == "port_t":
             return "port", said, False
@@ -434,7 +536,10 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
     if distinct <= CODES:
         return "category", f"values: {distinct} distinct whole numbers"
     if distinct > 0.95 * present and (high - low < 2 * present or high > 10**15):
-        return "identifier", f"values: whole numbers, {_share(distinct, present):.0%} distinct, counted up or over 10^15"
+        return (
+            "identifier",
+            f"values: whole numbers, {_share(distinct, present):.0%} distinct, counted up or over 10^15",
+        )
     return "quantity", "values: whole numbers"
 
 
@@ -478,7 +583,9 @@ def _fit_port(column: Column, series: pl.Series) -> Column:
     ports = _apply(_port, series)
     counts = _by_frequency(_counts(ports.to_frame())[0])
     often = max(5, 0.001 * len(series))
-    own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))["value"]
+    own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))[
+        "value"
+    ]
     column.values = own.to_list() + list(PORT_BUCKETS)
     column.reason += f"; {counts.height - len(own)} ports are known by their range"
     return column
@@ -502,15 +609,25 @@ def _drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
 
 def _is_near(a: pl.Series, b: pl.Series) -> bool:
     apart = (a - b).abs().drop_nulls()
-    return len(apart) > 0 and (apart < HOUR).sum() >= 0.9 * len(apart) and len(apart) >= 0.9 * (len(a) - a.null_count())
+    return (
+        len(apart) > 0
+        and (apart < HOUR).sum() >= 0.9 * len(apart)
+        and len(apart) >= 0.9 * (len(a) - a.null_count())
+    )
 
 
-def _drop_repetitions(rows: pl.DataFrame, columns: list[Column], counts: dict[str, pl.Series]) -> None:
+def _drop_repetitions(
+    rows: pl.DataFrame, columns: list[Column], counts: dict[str, pl.Series]
+) -> None:
     """Drop what says the same as another column: its very values, or, of one object, the caption of its id."""
     alike: dict[Any, list[Column]] = {}
-    for c in sorted((c for c in columns if c.decision == "kept" and c.kind != "time"), key=_preference):
+    for c in sorted(
+        (c for c in columns if c.decision == "kept" and c.kind != "time"), key=_preference
+    ):
         often = counts[c.column]
-        alike.setdefault((c.kind == "quantity", len(often), often.sum(), *often.top_k(FEW).sort()), []).append(c)
+        alike.setdefault(
+            (c.kind == "quantity", len(often), often.sum(), *often.top_k(FEW).sort()), []
+        ).append(c)
     groups = [group for group in alike.values() if len(group) > 1]  # only these can be one-to-one
     values = _each(rows, [c for group in groups for c in group], _value)
     hashes = values.select(pl.all().hash())
@@ -522,9 +639,11 @@ def _drop_repetitions(rows: pl.DataFrame, columns: list[Column], counts: dict[st
                     _drop(c, f"the same values as {other.column}")
                     break
                 if (
-                    c.kind != "quantity" and _parent(c.column) == _parent(other.column)
+                    c.kind != "quantity"
+                    and _parent(c.column) == _parent(other.column)
                     and (values[c.column].is_null() == values[other.column].is_null()).all()
-                    and (a ^ (b * 3)).n_unique() == len(counts[c.column]) + values[c.column].has_nulls()
+                    and (a ^ (b * 3)).n_unique()
+                    == len(counts[c.column]) + values[c.column].has_nulls()
                 ):
                     _drop(c, f"one-to-one with {other.column} of the same object")
                     break
@@ -558,9 +677,18 @@ def _counts(rows: pl.DataFrame) -> list[pl.DataFrame]:
     """For each column the distinct values as texts, and how often each comes; without what is missing."""
     columns = [name for name, dtype in rows.schema.items() if dtype not in (pl.Object, pl.Null)]
     # All in one query, on all cores; most columns are mostly null.
-    values = (pl.col(name).drop_nulls().alias("value").value_counts().implode().alias(name) for name in columns)
-    found = {series.name: series.explode().struct.unnest() for series in rows.select(values).get_columns()}
-    return [_texts(found[name], dtype) if name in found else NO_COUNTS for name, dtype in rows.schema.items()]
+    values = (
+        pl.col(name).drop_nulls().alias("value").value_counts().implode().alias(name)
+        for name in columns
+    )
+    found = {
+        series.name: series.explode().struct.unnest()
+        for series in rows.select(values).get_columns()
+    }
+    return [
+        _texts(found[name], dtype) if name in found else NO_COUNTS
+        for name, dtype in rows.schema.items()
+    ]
 
 
 NO_COUNTS = pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32})
@@ -570,7 +698,9 @@ def _texts(counts: pl.DataFrame, dtype: pl.DataType) -> pl.DataFrame:
     if dtype == pl.String:
         return counts.filter(pl.col("value") != "")
     counts = counts.with_columns(as_text("value", dtype).alias("value")).drop_nulls()
-    return counts if dtype.is_integer() else counts.group_by("value").sum()  # of some types, two values have one text
+    return (
+        counts if dtype.is_integer() else counts.group_by("value").sum()
+    )  # of some types, two values have one text
 
 
 def _by_frequency(counts: pl.DataFrame) -> pl.DataFrame:
@@ -616,11 +746,15 @@ def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
     elif dtype == pl.Duration:
         column = column.dt.total_milliseconds().cast(pl.String)
     elif dtype in (pl.Datetime, pl.Date):
-        column = column.cast(pl.Int64).cast(pl.String)  # Polars panics on writing a date beyond its calendar
+        column = column.cast(pl.Int64).cast(
+            pl.String
+        )  # Polars panics on writing a date beyond its calendar
     elif dtype.is_float():
         whole = column.cast(pl.Int64, strict=False)
-        column = pl.when(whole.cast(pl.Float64) == column).then(whole.cast(pl.String)).otherwise(
-            column.fill_nan(None).cast(pl.String)
+        column = (
+            pl.when(whole.cast(pl.Float64) == column)
+            .then(whole.cast(pl.String))
+            .otherwise(column.fill_nan(None).cast(pl.String))
         )
     elif dtype in (pl.Object, pl.Null):
         return pl.lit(None, dtype=pl.String).alias(name)
@@ -641,7 +775,11 @@ def _missing(c: Column, dtype: pl.DataType) -> pl.Expr:
 
 def _null(c: Column, dtype: pl.DataType) -> pl.Expr:
     """As `_missing`, but for empty texts, which `_index` knows."""
-    return pl.col(c.column).is_null() if dtype == pl.String and c.kind != "port" else _missing(c, dtype)
+    return (
+        pl.col(c.column).is_null()
+        if dtype == pl.String and c.kind != "port"
+        else _missing(c, dtype)
+    )
 
 
 def _number(c: Column, dtype: pl.DataType) -> pl.Expr:
@@ -658,14 +796,18 @@ def _index(c: Column, dtype: pl.DataType) -> pl.Expr:
     if dtype.is_signed_integer():
         return _number_index(pl.col(c.column).cast(pl.Int64), c.values)
     text = pl.col(c.column) if dtype == pl.String else as_text(c.column, dtype)
-    none = max(c.values, default="") + "\0"  # is not among the values, and takes the index for unseen ones
+    none = (
+        max(c.values, default="") + "\0"
+    )  # is not among the values, and takes the index for unseen ones
     return text.cast(pl.Enum(["", none, *c.values]), strict=False).to_physical().cast(pl.Int32)
 
 
 def _number_index(numbers: pl.Expr, values: list[str]) -> pl.Expr:
     whole = {int(v): i for i, v in enumerate(values, UNSEEN + 1) if WHOLE.fullmatch(v)}
     known = {v: i for v, i in whole.items() if -(2**63) <= v < 2**63}
-    return numbers.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int32)
+    return numbers.replace_strict(
+        list(known), list(known.values()), default=None, return_dtype=pl.Int32
+    )
 
 
 def _port(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -691,21 +833,35 @@ def _moment(name: str, dtype: pl.DataType) -> pl.Expr:
         moment = column.cast(pl.Datetime("ms")).dt.epoch("ms")
     elif dtype == pl.String:
         iso = column.str.strip_chars().str.replace_all("/", "-", literal=True)
-        parsed = [iso.str.to_datetime(f, time_unit="ms", time_zone="UTC", strict=False) for f in TIME_FORMATS]
-        moment = pl.coalesce(_epoch(column.cast(pl.Float64, strict=False)), *(p.dt.epoch("ms") for p in parsed))
+        parsed = [
+            iso.str.to_datetime(f, time_unit="ms", time_zone="UTC", strict=False)
+            for f in TIME_FORMATS
+        ]
+        moment = pl.coalesce(
+            _epoch(column.cast(pl.Float64, strict=False)), *(p.dt.epoch("ms") for p in parsed)
+        )
     elif dtype.is_numeric():
         moment = _epoch(column.cast(pl.Float64, strict=False))
     else:
         return pl.lit(None, dtype=pl.Int64).alias(name)
-    return pl.when(moment.is_between(-62_135_596_800_000, 253_402_300_799_999) & (moment != 0)).then(moment).alias(name)
+    return (
+        pl.when(moment.is_between(-62_135_596_800_000, 253_402_300_799_999) & (moment != 0))
+        .then(moment)
+        .alias(name)
+    )
 
 
 def _epoch(number: pl.Expr) -> pl.Expr:
     """Seconds, milliseconds, microseconds or nanoseconds to milliseconds, by size: all four name 1973 to 5138."""
     size = number.abs()
     ms = (
-        pl.when(size < 1e11).then(number * 1e3).when(size < 1e14).then(number)
-        .when(size < 1e17).then(number / 1e3).otherwise(number / 1e6)
+        pl.when(size < 1e11)
+        .then(number * 1e3)
+        .when(size < 1e14)
+        .then(number)
+        .when(size < 1e17)
+        .then(number / 1e3)
+        .otherwise(number / 1e6)
     )
     return ms.cast(pl.Int64, strict=False)
 

@@ -33,9 +33,7 @@ class Layer(nn.Module):
         self.linear = nn.Linear(
             width, width
         )  # BatchNorm makes the bias idle, but so the three start from equal draws
-        self.norm = (
-            nn.BatchNorm1d(width) if kind == "plain + BatchNorm" else nn.Identity()
-        )
+        self.norm = nn.BatchNorm1d(width) if kind == "plain + BatchNorm" else nn.Identity()
         self.skip = kind == "residual"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,9 +47,7 @@ class Stack(nn.Module):
     Shape: (batch, ...) with ``width`` values a row -> (batch, num_classes), logits.
     """
 
-    def __init__(
-        self, kind: str, depth: int, *, width: int = 64, num_classes: int = 10
-    ) -> None:
+    def __init__(self, kind: str, depth: int, *, width: int = 64, num_classes: int = 10) -> None:
         super().__init__()
         if depth < 1:
             raise ValueError(f"depth must be positive, however: {depth=}")
@@ -70,9 +66,7 @@ def gradient_norms(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[fl
     the classifier last. Norms of layers of equal shape can be compared; those of unlike
     shapes can't. Gradients and mode are left as they were found.
     """
-    weights = [
-        m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))
-    ]
+    weights = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
     was_training = model.training
     model.train()
     gradients = torch.autograd.grad(F.cross_entropy(model(inputs), targets), weights)
@@ -96,10 +90,7 @@ def rate_per_layer(norms: Sequence[float]) -> float:
 
 
 def gradient_flow(
-    *,
-    depths: Sequence[int],
-    seeds: Sequence[int],
-    device: torch.device | str | None = None,
+    *, depths: Sequence[int], seeds: Sequence[int], device: torch.device | str | None = None
 ) -> pl.DataFrame:
     """Gradient norms at initialization, on all training digits, for every kind, depth and seed.
 
@@ -115,13 +106,6 @@ def gradient_flow(
                 torch.manual_seed(
                     seed
                 )  # the same draws for every kind: their linear layers start alike
-                norms = gradient_norms(Stack(kind, depth).to(device), images, labels)[
-                    :-1
-                ]
-                rows += [
-                    (kind, depth, seed, layer, norm)
-                    for layer, norm in enumerate(norms, 1)
-                ]
-    return pl.DataFrame(
-        rows, schema=["kind", "depth", "seed", "layer", "norm"], orient="row"
-    )
+                norms = gradient_norms(Stack(kind, depth).to(device), images, labels)[:-1]
+                rows += [(kind, depth, seed, layer, norm) for layer, norm in enumerate(norms, 1)]
+    return pl.DataFrame(rows, schema=["kind", "depth", "seed", "layer", "norm"], orient="row")

@@ -66,7 +66,10 @@ def _end_with_parent() -> None:
 
 
 def share(
-    pieces: Iterable[Piece], here: Callable[[Piece], Result], there: Callable[[Piece], Result], others: Sequence[Executor]
+    pieces: Iterable[Piece],
+    here: Callable[[Piece], Result],
+    there: Callable[[Piece], Result],
+    others: Sequence[Executor],
 ) -> Generator[Result]:
     """The results of all pieces, in their order: `here` in a thread of this process, `there` in the others.
 

@@ -40,7 +40,13 @@ Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
 DIGITS = 38  # of a decimal in Polars
-UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+UNREADABLE = (
+    pa.ArrowException,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+    OSError,
+    ValueError,
+)
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
 PIECE = 2_000  # lines that are parsed at once, by one thread
 SAMPLE = 20  # of every so many lines of a block one is looked at beforehand
@@ -71,10 +77,14 @@ def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
     Raises FileNotFoundError if a path does not exist.
     """
     parts = list(iter_events(paths, batch_size=10_000))
-    return stack([events for events, _ in parts]), pl.concat([_rejects([]), *(rejects for _, rejects in parts)])
+    return stack([events for events, _ in parts]), pl.concat(
+        [_rejects([]), *(rejects for _, rejects in parts)]
+    )
 
 
-def iter_events(paths: Paths, *, batch_size: int = 20_000) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+def iter_events(
+    paths: Paths, *, batch_size: int = 20_000
+) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
 
     Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
@@ -108,15 +118,21 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     for series in events.get_columns():
         for name, leaf in _leaves(series.name, series, series.dtype, exclude):
             columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
-    return _frame([s.alias(name) for name, s in columns.items()], events.height).rechunk()  # for what comes next
+    return _frame(
+        [s.alias(name) for name, s in columns.items()], events.height
+    ).rechunk()  # for what comes next
 
 
-def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) -> Iterator[tuple[str, pl.Series]]:
+def _leaves(
+    name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]
+) -> Iterator[tuple[str, pl.Series]]:
     if name in exclude:
         return
     if isinstance(dtype, pl.Struct):
         fields = dtype.fields
-        for field, own in zip(fields, series.struct.unnest().get_columns() if fields else [], strict=True):
+        for field, own in zip(
+            fields, series.struct.unnest().get_columns() if fields else [], strict=True
+        ):
             yield from _leaves(f"{name}.{field.name}", own, field.dtype, exclude)
     elif isinstance(dtype, pl.Map):
         series = _objects_of(series, dtype)
@@ -126,7 +142,9 @@ def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) 
         series = series.cast(pl.List(inner))
         yield f"{name}.length", series.list.len().cast(pl.Int64)
         if isinstance(inner, pl.Struct | pl.Map | pl.List | pl.Array):
-            yield from _leaves(f"{name}.first", series.list.get(0, null_on_oob=True), inner, exclude)
+            yield from _leaves(
+                f"{name}.first", series.list.get(0, null_on_oob=True), inner, exclude
+            )
         elif inner not in (pl.Null, pl.Binary):
             yield f"{name}.all", _joined(series)
     else:
@@ -136,7 +154,10 @@ def _leaves(name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]) 
 def _objects_of(maps: pl.Series, dtype: Any) -> pl.Series:
     """Parquet's maps as JSON would have them: objects, or one JSON text if they have too many distinct keys."""
     pairs = maps.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
-    values = [None if row is None else {str(pair["key"]): pair["value"] for pair in row} for row in _values(pairs)]
+    values = [
+        None if row is None else {str(pair["key"]): pair["value"] for pair in row}
+        for row in _values(pairs)
+    ]
     kind = _no_maps({key: dtype.value for value in values if value for key in value})
     return pl.Series(maps.name, [_as(value, kind) for value in values], dtype=_dtype(kind))
 
@@ -168,7 +189,9 @@ def files_of(paths: Paths) -> list[Path]:
     for path in map(Path, given):
         if path.is_dir():
             inside = (p for p in path.rglob("*") if p.is_file())
-            files += sorted(p for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts))
+            files += sorted(
+                p for p in inside if not any(x.startswith(".") for x in p.relative_to(path).parts)
+            )
         elif path.exists():
             files.append(path)
         else:
@@ -232,14 +255,18 @@ def _parquet(path: Path, batch_size: int) -> Generator[Parsed]:
 def _row_groups(path: Path, batch_size: int) -> Generator[Parsed]:
     """Arrow reads a row group in pieces. Polars begins it anew for each: quadratic in its length."""
     try:
-        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**16)  # else whole row groups are held
+        file = pq.ParquetFile(
+            path, pre_buffer=False, buffer_size=2**16
+        )  # else whole row groups are held
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         if sum(sizes) != file.metadata.num_rows:
             raise ValueError("its numbers of rows contradict each other")
         for leaf in map(file.schema.column, range(len(file.metadata.schema))):
             name = leaf.path  # ValueError if it is not UTF-8
             if leaf.precision > DIGITS:
-                raise ValueError(f"{name} is decimal with {leaf.precision} digits, and {DIGITS} can be held")
+                raise ValueError(
+                    f"{name} is decimal with {leaf.precision} digits, and {DIGITS} can be held"
+                )
         schema = pa.schema([field.with_type(_storage(field.type)) for field in file.schema_arrow])
     except UNREADABLE as error:
         yield pl.DataFrame(), [(str(path), 0, f"not a readable Parquet file: {_first_line(error)}")]
@@ -249,7 +276,9 @@ def _row_groups(path: Path, batch_size: int) -> Generator[Parsed]:
         try:
             for batch in file.iter_batches(batch_size, row_groups=[group]):
                 batch.validate(full=True)  # Polars takes any bytes for UTF-8
-                events = pl.DataFrame(batch.cast(schema))  # without metadata: Polars panics where it isn't UTF-8
+                events = pl.DataFrame(
+                    batch.cast(schema)
+                )  # without metadata: Polars panics where it isn't UTF-8
                 row += events.height
                 yield events, []
         except UNREADABLE as error:
@@ -271,7 +300,9 @@ def _storage(dtype: Any) -> Any:
 
 def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[Line]:
     """The records of a text file, each on one line. What cannot be divided into records goes to `lost`."""
-    lines = ((i, line) for i, line in enumerate(_unbroken(file, name, lost), 1) if not line.isspace())
+    lines = (
+        (i, line) for i, line in enumerate(_unbroken(file, name, lost), 1) if not line.isspace()
+    )
     head = list(islice(lines, 2))
     if not head:
         return
@@ -279,7 +310,9 @@ def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Ite
     head[0] = head[0][0], first
     start = first.lstrip()[:1]
     # A line that is not JSON by itself, and is followed by one that starts no record: perhaps an indented object.
-    indented = start == b"{" and len(head) == 2 and not head[1][1].startswith(b"{") and not _is_json(first)
+    indented = (
+        start == b"{" and len(head) == 2 and not head[1][1].startswith(b"{") and not _is_json(first)
+    )
     if start == b"[" or indented:
         rest = list(chain(head, lines))
         text = b"".join(line for _, line in rest).decode("utf-8", "surrogateescape")
@@ -333,7 +366,9 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
     decode, row = json.JSONDecoder().raw_decode, 0
     at = _skip(text, _skip(text, 0) + 1)
     key = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*:').match(text, at)
-    again = re.compile(r",\s*(?=" + r"\s*".join(map(re.escape, key[0].split())) + ")") if key else None
+    again = (
+        re.compile(r",\s*(?=" + r"\s*".join(map(re.escape, key[0].split())) + ")") if key else None
+    )
     while at < len(text) and text[at] != "]":
         row += 1
         try:
@@ -347,7 +382,10 @@ def _array(text: str, name: str, lost: list[Reject]) -> Iterator[Line]:
         else:
             resumed = again.search(text, at + 1) if again else None
             stop = resumed.start() if resumed else len(text)
-            yield row, _one_line(text[at:stop]) + b" "  # not JSON: the reader of lines rejects it and says why
+            yield (
+                row,
+                _one_line(text[at:stop]) + b" ",
+            )  # not JSON: the reader of lines rejects it and says why
         at = stop
         if text[at : at + 1] == ",":
             at = _skip(text, at + 1)
@@ -374,7 +412,10 @@ class LineReader:
     def pieces(self, block: Block) -> list[tuple[list[Line], str, pl.Struct | None]]:
         """The arguments of `_read_piece` for the block's parts."""
         likely = self._types(block)
-        return [(block.lines[i : i + PIECE], block.file, likely) for i in range(0, len(block.lines), PIECE)]
+        return [
+            (block.lines[i : i + PIECE], block.file, likely)
+            for i in range(0, len(block.lines), PIECE)
+        ]
 
     def joined(self, parts: list[Parsed]) -> Parsed:
         """The parts of a block as one; what they hold is likely to come again."""
@@ -396,7 +437,9 @@ class LineReader:
 def _read_ahead(blocks: Iterator[Block | Parsed]) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
     """The blocks as frames and rejects; one is parsed while the next is read from its file and the last one is used."""
     reader = LineReader()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Polars lets go of the interpreter while it parses
+    with ThreadPoolExecutor(
+        os.cpu_count()
+    ) as pool:  # Polars lets go of the interpreter while it parses
         parsing: list[Future[Parsed]] = []
         for block in chain(blocks, [None]):
             before = parsing
@@ -434,7 +477,9 @@ def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFra
         lines = [_repair(line) for line in lines]
         text = b"\n".join(lines)
     counts, fractions = _in_text(text)
-    records = _decoded(lines, likely, counts) if likely and not _truncates(likely, fractions) else None
+    records = (
+        _decoded(lines, likely, counts) if likely and not _truncates(likely, fractions) else None
+    )
     if records is None:
         own = _inferred(text)
         if own is None or (_has_number_list(own) and BOOLEAN_IN_LIST.search(text)):
@@ -442,7 +487,9 @@ def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFra
         records = _decoded(lines, own, counts)
     if records is None:
         return None
-    return _frame(records.struct.unnest().get_columns() if records.struct.fields else [], len(piece))
+    return _frame(
+        records.struct.unnest().get_columns() if records.struct.fields else [], len(piece)
+    )
 
 
 def _inferred(text: bytes) -> pl.Struct | None:
@@ -478,29 +525,45 @@ def _grown(dtype: Any, other: Any) -> Any:
 def _plain(dtype: Any, depth: int) -> bool:
     if isinstance(dtype, pl.Struct):
         fields = dtype.fields
-        return depth < MAX_DEPTH and len(fields) <= MAX_KEYS and all(_plain(f.dtype, depth + 1) for f in fields)
+        return (
+            depth < MAX_DEPTH
+            and len(fields) <= MAX_KEYS
+            and all(_plain(f.dtype, depth + 1) for f in fields)
+        )
     if isinstance(dtype, pl.List):  # of lists, Polars would also make a list of lists from [1, [2]]
-        return depth < MAX_DEPTH and not isinstance(dtype.inner, pl.List) and _plain(dtype.inner, depth + 1)
+        return (
+            depth < MAX_DEPTH
+            and not isinstance(dtype.inner, pl.List)
+            and _plain(dtype.inner, depth + 1)
+        )
     return dtype in (pl.Null, pl.Boolean, pl.Int64, pl.Float64, pl.String)
 
 
-BOOLEAN_IN_LIST = re.compile(rb"[\[,]\s*(?:true|false)")  # which Polars makes a number beside numbers
+BOOLEAN_IN_LIST = re.compile(
+    rb"[\[,]\s*(?:true|false)"
+)  # which Polars makes a number beside numbers
 
 
 def _has_number_list(dtype: Any) -> bool:
     if isinstance(dtype, pl.Struct):
         return any(_has_number_list(field.dtype) for field in dtype.fields)
-    return isinstance(dtype, pl.List) and (dtype.inner.is_numeric() or _has_number_list(dtype.inner))
+    return isinstance(dtype, pl.List) and (
+        dtype.inner.is_numeric() or _has_number_list(dtype.inner)
+    )
 
 
 def _truncates(dtype: Any, fractions: set[bytes]) -> bool:
     """Whether Polars may cut a number's fraction off, as it does where it is told to expect an integer."""
     if isinstance(dtype, pl.Struct):
         return b"\\" in fractions or any(
-            field.name.encode() in fractions if field.dtype == pl.Int64 else _truncates(field.dtype, fractions)
+            field.name.encode() in fractions
+            if field.dtype == pl.Int64
+            else _truncates(field.dtype, fractions)
             for field in dtype.fields
         )
-    return isinstance(dtype, pl.List) and (dtype.inner == pl.Int64 or _truncates(dtype.inner, fractions))
+    return isinstance(dtype, pl.List) and (
+        dtype.inner == pl.Int64 or _truncates(dtype.inner, fractions)
+    )
 
 
 def _in_text(text: bytes) -> tuple[Counts, set[bytes]]:
@@ -518,7 +581,9 @@ def _in_text(text: bytes) -> tuple[Counts, set[bytes]]:
     first = codes[at]
     of = np.bincount(first, minlength=256)
     counts = len(ends) - int(of[ord("n")]), int(of[ord("t")] + of[ord("f")]), int(of[ord("[")])
-    going = (first == ord("-")) | _digit(first)  # the numbers, followed to their first character that is no digit
+    going = (first == ord("-")) | _digit(
+        first
+    )  # the numbers, followed to their first character that is no digit
     fractions: list[int] = []
     while going.any():
         ends, at = ends[going], at[going] + 1
@@ -544,11 +609,19 @@ def _in_series(series: pl.Series, dtype: Any) -> Counts:
     number to fit, or a value a list.
     """
     keys = booleans = lists = 0
-    if isinstance(dtype, pl.Struct):  # its fields' types are not asked of the series: Polars builds them anew each time
+    if isinstance(
+        dtype, pl.Struct
+    ):  # its fields' types are not asked of the series: Polars builds them anew each time
         fields = [field.dtype for field in dtype.fields]
-        for field, kind in zip(series.struct.unnest().get_columns() if fields else [], fields, strict=True):
+        for field, kind in zip(
+            series.struct.unnest().get_columns() if fields else [], fields, strict=True
+        ):
             there = len(field) - field.null_count()
-            below = _in_series(field, kind) if there and isinstance(kind, pl.Struct | pl.List) else (0, 0, 0)
+            below = (
+                _in_series(field, kind)
+                if there and isinstance(kind, pl.Struct | pl.List)
+                else (0, 0, 0)
+            )
             keys += there + below[0]
             booleans += (there if isinstance(kind, pl.Boolean) else 0) + below[1]
             lists += (there if isinstance(kind, pl.List) else 0) + below[2]
@@ -557,7 +630,9 @@ def _in_series(series: pl.Series, dtype: Any) -> Counts:
     return keys, booleans, lists
 
 
-HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\.")
+HALF = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\."
+)
 
 
 def _repair(line: bytes) -> bytes:
@@ -572,7 +647,9 @@ def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.Data
         try:
             records.append(_strict(line))
         except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
+            reason = (
+                "nested too deeply" if isinstance(error, RecursionError) else _first_line(error)
+            )
             rejects.append((file, row, reason))
     kind: Any = {}
     for record in records:
@@ -580,7 +657,8 @@ def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.Data
             kind[name] = _merge(kind.get(name), _kind_of(value))
     kind = {name: _no_maps(k) for name, k in kind.items()}
     columns = [
-        pl.Series(name, [_as(record.get(name), k) for record in records], dtype=_dtype(k)) for name, k in kind.items()
+        pl.Series(name, [_as(record.get(name), k) for record in records], dtype=_dtype(k))
+        for name, k in kind.items()
     ]
     return _frame(columns, len(records))
 
@@ -594,7 +672,9 @@ def _strict(line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(text, object_pairs_hook=_once, parse_constant=_constant)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1} of the record") from None
+        raise ValueError(
+            f"not JSON: {error.msg} at character {error.pos + 1} of the record"
+        ) from None
     if not isinstance(record, dict):
         raise ValueError(f"not an object: {text.strip()[:40]}")  # noqa: TRY004  all reasons are of one type
     _check(record, 1)
@@ -680,7 +760,9 @@ def _merge(a: Any, b: Any) -> Any:
 
 def _no_maps(kind: Any) -> Any:
     if isinstance(kind, dict):
-        return pl.String if len(kind) > MAX_KEYS else {name: _no_maps(k) for name, k in kind.items()}
+        return (
+            pl.String if len(kind) > MAX_KEYS else {name: _no_maps(k) for name, k in kind.items()}
+        )
     return [_no_maps(kind[0])] if isinstance(kind, list) else kind
 
 
@@ -693,8 +775,14 @@ def _as(value: Any, kind: Any) -> Any:
     if isinstance(kind, list):
         return [_as(v, kind[0]) for v in value]
     if kind == pl.String and not isinstance(value, str):
-        value = int(value) if isinstance(value, float) and value.is_integer() else value  # as Polars writes 2.0
-        return value.hex() if isinstance(value, bytes) else json.dumps(_there(value), ensure_ascii=False, default=_as_string)
+        value = (
+            int(value) if isinstance(value, float) and value.is_integer() else value
+        )  # as Polars writes 2.0
+        return (
+            value.hex()
+            if isinstance(value, bytes)
+            else json.dumps(_there(value), ensure_ascii=False, default=_as_string)
+        )
     return float(value) if kind == pl.Float64 else value
 
 
@@ -722,10 +810,13 @@ def stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
         for name, dtype in schema.items():
             kinds[name] = _merge(kinds.get(name), _kind(dtype))
     kinds = {name: _no_maps(kind) for name, kind in kinds.items()}
-    rows = "row".ljust(1 + max(map(len, kinds), default=0))  # a new name: a frame without columns has rows, too
+    rows = "row".ljust(
+        1 + max(map(len, kinds), default=0)
+    )  # a new name: a frame without columns has rows, too
     alike = [
-        _frame([_alike(series, kinds[series.name]) for series in frame.get_columns()], frame.height)
-        .with_columns(pl.lit(0, dtype=pl.Int8).alias(rows))
+        _frame(
+            [_alike(series, kinds[series.name]) for series in frame.get_columns()], frame.height
+        ).with_columns(pl.lit(0, dtype=pl.Int8).alias(rows))
         for frame in frames
     ]
     return pl.concat(alike, how="diagonal_relaxed").drop(rows)
@@ -736,7 +827,9 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
     if _widens(mine, kind):
         return series
     if isinstance(mine, dict | list | pl.Map) or mine == pl.Binary or mine.is_float():
-        return pl.Series(series.name, [_as(value, kind) for value in _values(series)], dtype=_dtype(kind))
+        return pl.Series(
+            series.name, [_as(value, kind) for value in _values(series)], dtype=_dtype(kind)
+        )
     try:
         return series.cast(kind, strict=False)
     except (pl.exceptions.PanicException, pl.exceptions.PolarsError):  # as below, or a duration
@@ -746,7 +839,10 @@ def _alike(series: pl.Series, kind: Any) -> pl.Series:
 def _values(series: pl.Series) -> list[Any]:
     try:
         return series.to_list()
-    except (pl.exceptions.PanicException, OverflowError):  # a date beyond the calendar: its number, then
+    except (
+        pl.exceptions.PanicException,
+        OverflowError,
+    ):  # a date beyond the calendar: its number, then
         return series.to_physical().to_list()
 
 

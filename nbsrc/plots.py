@@ -80,7 +80,10 @@ class Table:
         self.header = frame.columns
         self.numeric = [dtype.is_numeric() for dtype in frame.dtypes]
         self.rows = [
-            ["" if value is None else format(value, formats.get(name, "")) for name, value in row.items()]
+            [
+                "" if value is None else format(value, formats.get(name, ""))
+                for name, value in row.items()
+            ]
             for row in frame.iter_rows(named=True)
         ]
 
@@ -89,7 +92,8 @@ class Table:
             side = ["right" if number else "left" for number in self.numeric]
             scope = ' scope="col"' if tag == "th" else ""
             return "".join(
-                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>' for s, c in zip(side, cells)
+                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>'
+                for s, c in zip(side, cells)
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
@@ -97,7 +101,9 @@ class Table:
 
     def __repr__(self) -> str:
         width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
-        return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, width)) for row in [self.header, *self.rows])
+        return "\n".join(
+            "  ".join(c.rjust(w) for c, w in zip(row, width)) for row in [self.header, *self.rows]
+        )
 
 
 class Tree:
@@ -112,9 +118,14 @@ class Tree:
             if isinstance(value, Mapping):
                 inside, about = value.items(), f"{len(value)} attributes"
             elif isinstance(value, list):
-                inside, about = {f"[{i}]": v for i, v in enumerate(value)}.items(), f"{len(value)} elements"
+                inside, about = (
+                    {f"[{i}]": v for i, v in enumerate(value)}.items(),
+                    f"{len(value)} elements",
+                )
             else:
-                return f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
+                return (
+                    f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
+                )
             lines = "".join(branch(key, below) for key, below in inside)
             return f"<li><details><summary><code>{html.escape(name)}</code>: {about}</summary><ul>{lines}</ul></details></li>"
 
@@ -132,14 +143,22 @@ def page_note(started: float, *, device: torch.device, seed: int) -> str:
     else:
         name = f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"Made on {name} with {versions}; seed {seed}; {time.perf_counter() - started:.0f} seconds."
+    return (
+        f"Made on {name} with {versions}; seed {seed}; {time.perf_counter() - started:.0f} seconds."
+    )
 
 
 def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> None:
     """The mean over seeds as a line in the colour of ``name``, the range from least to greatest as a band."""
-    spread = table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
-    ax.plot(spread[x], spread[y], color=COLORS[name], marker=MARKERS[name], markersize=4, label=name)
-    ax.fill_between(spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0)
+    spread = (
+        table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
+    )
+    ax.plot(
+        spread[x], spread[y], color=COLORS[name], marker=MARKERS[name], markersize=4, label=name
+    )
+    ax.fill_between(
+        spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0
+    )
 
 
 def plot_degradation(table: pl.DataFrame) -> None:
@@ -148,7 +167,10 @@ def plot_degradation(table: pl.DataFrame) -> None:
     for ax, part in zip(axes, ("train", "test")):
         for kind in ("plain", "residual"):
             mean_and_range(ax, table.filter(kind=kind), "depth", f"{part}_error", kind)
-        ax.set(title={"train": "Training images", "test": "Test images"}[part], xlabel="depth (weighted layers)")
+        ax.set(
+            title={"train": "Training images", "test": "Test images"}[part],
+            xlabel="depth (weighted layers)",
+        )
         ax.set_xticks(table["depth"].unique().sort())
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].set_ylabel("error (share of images)")
@@ -161,7 +183,11 @@ def plot_gradient_flow(table: pl.DataFrame) -> None:
     _, axes = plt.subplots(1, len(depths), sharey=True)
     for ax, depth in zip(axes, depths):
         for kind in table["kind"].unique(maintain_order=True):
-            norms = table.filter(kind=kind, depth=depth).group_by("layer").agg(pl.col("norm").log().mean().exp())
+            norms = (
+                table.filter(kind=kind, depth=depth)
+                .group_by("layer")
+                .agg(pl.col("norm").log().mean().exp())
+            )
             norms = norms.sort("layer")
             ax.semilogy(norms["layer"], norms["norm"], color=COLORS[kind], label=kind)
         ax.set(title=f"{depth} layers", xlabel="layer (1 is next to the input)")
@@ -176,7 +202,9 @@ def plot_learning_curves(history: Sequence[Mapping[str, float]]) -> None:
     for ax, quantity in zip(axes, ("loss", "accuracy")):
         for part in ("training", "test"):
             values = [row[f"{part}_{quantity}"] for row in history]
-            ax.plot(epochs, values, color=COLORS[part], marker=MARKERS[part], markersize=4, label=part)
+            ax.plot(
+                epochs, values, color=COLORS[part], marker=MARKERS[part], markersize=4, label=part
+            )
         ax.set(xlabel="epoch", xticks=epochs if len(epochs) < 12 else epochs[:: len(epochs) // 6])
     axes[0].set_ylabel("cross-entropy (nats)")
     axes[1].set_ylabel("accuracy (share of images)")
@@ -189,7 +217,9 @@ def plot_confusion(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> N
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, (labels.numpy(), predicted.numpy()), 1)
     _, ax = plt.subplots(figsize=(5, 4.6))
-    shade = np.sqrt(counts / counts.max())  # square root: single mistakes stay visible beside hundreds of hits
+    shade = np.sqrt(
+        counts / counts.max()
+    )  # square root: single mistakes stay visible beside hundreds of hits
     ax.imshow(shade, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
@@ -216,7 +246,10 @@ def plot_predictions(
         for ax, i in zip(row, surest[chosen[surest]][:columns].tolist()):
             image = images[i].float()
             image = (image - image.min()) / (image.max() - image.min())
-            ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray_r" if len(image) == 1 else None)
+            ax.imshow(
+                image.permute(1, 2, 0).squeeze(-1).numpy(),
+                cmap="gray_r" if len(image) == 1 else None,
+            )
             told = names[int(predicted[i])] + ("" if right[i] else f", not {names[int(labels[i])]}")
             ax.set_title(f"{told}\n{confidence[i]:.0%}", fontsize=8, color=color)
 
@@ -237,7 +270,15 @@ def plot_published(
                 100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
                 color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none",
             )  # fmt: skip
-        ax.plot([], [], color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none", label=model)
+        ax.plot(
+            [],
+            [],
+            color=COLORS[model],
+            marker=MARKERS[model],
+            markersize=5,
+            linestyle="none",
+            label=model,
+        )
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(scores)), list(scores)[::-1])
     ax.set(xlabel="improvement over the MLP (% of its score)")
@@ -250,14 +291,20 @@ def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -
     _, axes = plt.subplots(2, 2, figsize=(7, 5))
     cardinality = kept["cardinality"].drop_nulls().sort(descending=True)
     axes[0, 0].bar(range(len(cardinality)), cardinality, width=1, color=COLORS["ResNet"])
-    axes[0, 0].set(yscale="log", xlabel="categorical column, sorted", ylabel="cardinality", title="Categories")
+    axes[0, 0].set(
+        yscale="log", xlabel="categorical column, sorted", ylabel="cardinality", title="Categories"
+    )
     missing = kept["missing"].sort()
     axes[0, 1].plot(range(len(missing)), missing, color=COLORS["ResNet"])
-    axes[0, 1].set(xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values")
+    axes[0, 1].set(
+        xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values"
+    )
     axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
     present = raw.is_not_null().to_numpy()
     axes[1, 0].hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
-    axes[1, 0].set(yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before")
+    axes[1, 0].set(
+        yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before"
+    )
     axes[1, 1].hist(encoded[present], bins=60, color=COLORS["ResNet"])
     axes[1, 1].set(xlabel=f"{raw.name}, encoded", ylabel="events", title="and after")
 
@@ -275,7 +322,10 @@ def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
         ax.scatter(values, jitter, s=size, alpha=alpha, color=color, linewidths=0, rasterized=True)
         ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
     ax.set_yticks(range(len(names)), [f"{name.replace('_', ' ')}" for name in reversed(names)])
-    ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past (share of the column's events)")
+    ax.set(
+        xscale="log",
+        xlabel="frequency of the event's rarest value in the past (share of the column's events)",
+    )
 
 
 def plot_costs(costs: pl.DataFrame) -> None:
@@ -285,7 +335,9 @@ def plot_costs(costs: pl.DataFrame) -> None:
         "model", maintain_order=True
     ):
         name = str(model)
-        ax.loglog(part["features"], part["seconds"], color=COLORS[name], marker=MARKERS[name], label=name)
+        ax.loglog(
+            part["features"], part["seconds"], color=COLORS[name], marker=MARKERS[name], label=name
+        )
     ax.set(xlabel="number of features", ylabel="seconds per training step")
     ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
     ax.minorticks_off()
@@ -297,9 +349,19 @@ def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
     epochs = [row["epoch"] for row in history]
     _, axes = plt.subplots(1, 2)
     for ax, part, color, title in zip(
-        axes, ("train_loss", "validation_loss"), ("training", "test"), ("Training", "Later events"), strict=True
+        axes,
+        ("train_loss", "validation_loss"),
+        ("training", "test"),
+        ("Training", "Later events"),
+        strict=True,
     ):
-        ax.plot(epochs, [row[part] for row in history], color=COLORS[color], marker=MARKERS[color], markersize=4)
+        ax.plot(
+            epochs,
+            [row[part] for row in history],
+            color=COLORS[color],
+            marker=MARKERS[color],
+            markersize=4,
+        )
         ax.set(title=title, xlabel="epoch", xticks=epochs)
     axes[0].set_ylabel("loss, both questions")
     axes[1].set_ylabel("nats per event")
@@ -311,9 +373,25 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
     colors = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
     for name, color in zip(sorted(set(group)), colors, strict=False):
         own = (group == name).to_numpy() & ~marked
-        ax.scatter(position[own, 0], position[own, 1], s=5, color=color, alpha=0.6, linewidths=0, rasterized=True)
+        ax.scatter(
+            position[own, 0],
+            position[own, 1],
+            s=5,
+            color=color,
+            alpha=0.6,
+            linewidths=0,
+            rasterized=True,
+        )
         ax.scatter([], [], s=20, color=color, label=name)
-    ax.scatter(position[marked, 0], position[marked, 1], s=22, color=INK, marker="x", linewidths=1, label="incident")
+    ax.scatter(
+        position[marked, 0],
+        position[marked, 1],
+        s=22,
+        color=INK,
+        marker="x",
+        linewidths=1,
+        label="incident",
+    )
     ax.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate")
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
@@ -321,13 +399,22 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
 def plot_scenarios(found: pl.DataFrame, methods: Sequence[str]) -> None:
     """ROC AUC by scenario, a row each: mean over seeds and range, of methods of `detection_experiment`'s table."""
     by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
-    spread = by.agg(pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high"))
+    spread = by.agg(
+        pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")
+    )
     names = spread.filter(method=methods[0]).sort("roc_auc")["scenario"].to_list()
     _, ax = plt.subplots(figsize=(7, 4.5))
     for i, method in enumerate(methods):
-        values = {row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)}
+        values = {
+            row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)
+        }
         y = np.arange(len(names)) + 0.24 - 0.16 * i
-        ax.hlines(y, [values[n]["low"] for n in names], [values[n]["high"] for n in names], color=COLORS[method])
+        ax.hlines(
+            y,
+            [values[n]["low"] for n in names],
+            [values[n]["high"] for n in names],
+            color=COLORS[method],
+        )
         ax.plot(
             [values[n]["roc_auc"] for n in names], y, color=COLORS[method], marker=MARKERS[method], markersize=5,
             linestyle="none", label=method,

@@ -69,15 +69,23 @@ class FieldsHead(nn.Module):
     column: Tensor
 
     def __init__(
-        self, d_block: int, numeric: Sequence[int], categorical: Sequence[int], cardinalities: Sequence[int]
+        self,
+        d_block: int,
+        numeric: Sequence[int],
+        categorical: Sequence[int],
+        cardinalities: Sequence[int],
     ) -> None:
         super().__init__()
         sizes = torch.tensor([cardinalities[column] for column in categorical], dtype=torch.int64)
         self.register_buffer("numeric", torch.tensor(numeric, dtype=torch.int64), persistent=False)
-        self.register_buffer("categorical", torch.tensor(categorical, dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "categorical", torch.tensor(categorical, dtype=torch.int64), persistent=False
+        )
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         column = torch.eye(len(sizes)).repeat_interleave(sizes, 0)
-        self.register_buffer("column", column, persistent=False)  # (logits, columns): which logit is of which column
+        self.register_buffer(
+            "column", column, persistent=False
+        )  # (logits, columns): which logit is of which column
         self.outputs = nn.Linear(d_block, 2 * len(numeric) + int(sizes.sum()))
 
     def forward(self, embedding: Tensor, numeric: Tensor, categorical: Tensor) -> Tensor:
@@ -116,10 +124,17 @@ class MaskedModel(nn.Module):
     known: Tensor
 
     def __init__(
-        self, model: TabularResNet, *, numeric_names: Sequence[str], categorical_names: Sequence[str]
+        self,
+        model: TabularResNet,
+        *,
+        numeric_names: Sequence[str],
+        categorical_names: Sequence[str],
     ) -> None:
         super().__init__()
-        if (len(numeric_names), len(categorical_names)) != (model.n_numeric, len(model.cardinalities)):
+        if (len(numeric_names), len(categorical_names)) != (
+            model.n_numeric,
+            len(model.cardinalities),
+        ):
             raise ValueError(
                 f"the network has {model.n_numeric} numeric and {len(model.cardinalities)} categorical columns, "
                 f"however: {len(numeric_names)} and {len(categorical_names)} names"
@@ -130,28 +145,45 @@ class MaskedModel(nn.Module):
         owners = objects_of(self.names)
         self.objects = sorted(set(owners))
         owner = torch.tensor([self.objects.index(name) for name in owners])
-        self.columns = [(owner == i).nonzero().squeeze(1).tolist() for i in range(len(self.objects))]
-        widths = [1] * model.n_numeric + (model.embeddings.widths if model.embeddings is not None else [])
+        self.columns = [
+            (owner == i).nonzero().squeeze(1).tolist() for i in range(len(self.objects))
+        ]
+        widths = [1] * model.n_numeric + (
+            model.embeddings.widths if model.embeddings is not None else []
+        )
         sizes = torch.tensor(model.cardinalities, dtype=torch.int64)
         n = model.n_numeric
         quantities_only = torch.tensor([columns[-1] < n for columns in self.columns])
         self.register_buffer("object_of_column", owner, persistent=False)
-        self.register_buffer("object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False)
-        self.register_buffer("object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False)
+        self.register_buffer(
+            "object_of_feature", owner.repeat_interleave(torch.tensor(widths)), persistent=False
+        )
+        self.register_buffer(
+            "object_of_category", torch.eye(len(self.objects))[owner[n:]], persistent=False
+        )
         self.register_buffer("always_there", quantities_only, persistent=False)
         self.register_buffer("first", sizes.cumsum(0) - sizes, persistent=False)
         self.register_buffer("known", torch.ones(int(sizes.sum()), dtype=torch.bool))
-        self.mask_vectors = nn.Parameter(torch.randn(len(self.objects), model.d_block) / math.sqrt(model.d_block))
+        self.mask_vectors = nn.Parameter(
+            torch.randn(len(self.objects), model.d_block) / math.sqrt(model.d_block)
+        )
         self.normalization = nn.BatchNorm1d(model.d_block)
         self.heads = nn.ModuleList(
-            FieldsHead(model.d_block, [i for i in own if i < n], [i - n for i in own if i >= n], model.cardinalities)
+            FieldsHead(
+                model.d_block,
+                [i for i in own if i < n],
+                [i - n for i in own if i >= n],
+                model.cardinalities,
+            )
             for own in self.columns
         )
         self.replaced_head = nn.Linear(model.d_block, len(self.objects))
 
     def common(self, categorical: Tensor) -> Tensor:
         """The categories with those that were too rare to learn replaced by the index for unseen ones."""
-        known = self.known.index_select(0, (categorical + self.first).flatten())  # three times as fast as an index
+        known = self.known.index_select(
+            0, (categorical + self.first).flatten()
+        )  # three times as fast as an index
         return torch.where(known.view_as(categorical), categorical, UNSEEN)
 
     @staticmethod
@@ -168,7 +200,9 @@ class MaskedModel(nn.Module):
 
         Missing quantities have a category that says so; an object without categories is always there.
         """
-        return self.always_there | ((categorical > 0).to(self.object_of_category.dtype) @ self.object_of_category > 0)
+        return self.always_there | (
+            (categorical > 0).to(self.object_of_category.dtype) @ self.object_of_category > 0
+        )
 
     def masked_loss(
         self, numeric: Tensor, categorical: Tensor, masked: Tensor, *, trimmed: float = 0.0
@@ -181,12 +215,16 @@ class MaskedModel(nn.Module):
         categorical = self.common(categorical)
         masked = masked & self.there(categorical)
         visible = (~masked).to(numeric.dtype).index_select(1, self.object_of_feature)
-        x = self.model.input_projection(self.model.features(self.tame(numeric), categorical) * visible)
+        x = self.model.input_projection(
+            self.model.features(self.tame(numeric), categorical) * visible
+        )
         embedding = self._blocks(x + masked.to(x.dtype) @ self.mask_vectors)
         total = embedding.new_zeros(len(embedding))
         for i, head in enumerate(self.heads):
             rows = masked[:, i].nonzero().squeeze(1)
-            nll = head(embedding.index_select(0, rows), *self._own(head, rows, numeric, categorical))
+            nll = head(
+                embedding.index_select(0, rows), *self._own(head, rows, numeric, categorical)
+            )
             total = total.index_add(0, rows, nll.sum(1))
         fields = masked.to(total.dtype) @ total.new_tensor([len(own) for own in self.columns])
         mean = total.detach() / fields.clamp(min=1)
@@ -199,13 +237,22 @@ class MaskedModel(nn.Module):
         Shape: replaced (rows, objects), bool. An object that happens to be replaced by its equal is not.
         """
         categorical = self.common(categorical)
-        others = torch.rand(replaced.shape, device=replaced.device).argsort(0)  # a shuffle for each object
+        others = torch.rand(replaced.shape, device=replaced.device).argsort(
+            0
+        )  # a shuffle for each object
         own = torch.arange(len(replaced), device=replaced.device)[:, None]
         source = torch.where(replaced, others, own)[:, self.object_of_column]
         n = self.model.n_numeric
-        mixed, mixed_categories = numeric.gather(0, source[:, :n]), categorical.gather(0, source[:, n:])
+        mixed, mixed_categories = (
+            numeric.gather(0, source[:, :n]),
+            categorical.gather(0, source[:, n:]),
+        )
         changed = torch.cat([mixed != numeric, mixed_categories != categorical], 1).to(mixed.dtype)
-        target = changed.new_zeros(replaced.shape).index_add(1, self.object_of_column, changed).clamp(max=1)
+        target = (
+            changed.new_zeros(replaced.shape)
+            .index_add(1, self.object_of_column, changed)
+            .clamp(max=1)
+        )
         embedding = self.model.embed(self.tame(mixed), mixed_categories)
         logits = self.replaced_head(F.relu(self.normalization(embedding)))
         return F.binary_cross_entropy_with_logits(logits, target)
@@ -224,13 +271,20 @@ class MaskedModel(nn.Module):
         tamed = self.tame(numeric)
         projected = F.linear(tamed, weight, self.model.input_projection.bias + missing.sum(0))
         there = self.there(categorical)
-        asked: list[tuple[Tensor, Tensor, Tensor]] = []  # for each object: its events, and its fields in them
-        hidden: list[Tensor] = []  # and what its fields add to the projection, less what stands in their place
+        asked: list[
+            tuple[Tensor, Tensor, Tensor]
+        ] = []  # for each object: its events, and its fields in them
+        hidden: list[
+            Tensor
+        ] = []  # and what its fields add to the projection, less what stands in their place
         head: Any
         for i, head in enumerate(self.heads):
             rows = there[:, i].nonzero().squeeze(1)
             quantities, categories = self._own(head, rows, numeric, categorical)
-            part = tamed.index_select(1, head.numeric).index_select(0, rows) @ weight.index_select(1, head.numeric).T
+            part = (
+                tamed.index_select(1, head.numeric).index_select(0, rows)
+                @ weight.index_select(1, head.numeric).T
+            )
             if len(head.categorical):
                 own = F.embedding_bag(categories + self.first[head.categorical], added, mode="sum")
                 projected.index_add_(0, rows, own - missing[i])
@@ -240,7 +294,9 @@ class MaskedModel(nn.Module):
         # All passes at once: one by one they are too small for their overhead.
         x = projected.index_select(0, torch.cat([rows for rows, _, _ in asked])) - torch.cat(hidden)
         embeddings = self._blocks(x).split([len(part) for part in hidden])
-        for head, embedding, (rows, quantities, categories) in zip(self.heads, embeddings, asked, strict=True):
+        for head, embedding, (rows, quantities, categories) in zip(
+            self.heads, embeddings, asked, strict=True
+        ):
             yield rows, head(embedding, quantities, categories)
 
     def added(self) -> tuple[Tensor, Tensor]:
@@ -252,18 +308,24 @@ class MaskedModel(nn.Module):
         network = self.model
         if network.embeddings is None:
             return self.mask_vectors[:0], torch.zeros_like(self.mask_vectors)
-        added = network.embeddings.projected(network.input_projection.weight[:, network.n_numeric :])
+        added = network.embeddings.projected(
+            network.input_projection.weight[:, network.n_numeric :]
+        )
         return added, self.object_of_category.T @ added[self.first]
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """The surprise of each field, in nats, 0 for those of objects that the event does not have: (rows, columns)"""
         nll = numeric.new_zeros(len(numeric), len(self.names))
-        for own, (rows, surprise) in zip(self.columns, self.object_nll(numeric, categorical), strict=True):
+        for own, (rows, surprise) in zip(
+            self.columns, self.object_nll(numeric, categorical), strict=True
+        ):
             nll[rows[:, None], rows.new_tensor(own)] = surprise
         return nll
 
     @staticmethod
-    def _own(head: Any, rows: Tensor, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+    def _own(
+        head: Any, rows: Tensor, numeric: Tensor, categorical: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The columns that `head` predicts, in the events `rows`."""
         return (
             numeric.index_select(1, head.numeric).index_select(0, rows),
@@ -275,11 +337,15 @@ class MaskedModel(nn.Module):
             x = block(x)
         return F.relu(self.normalization(x))
 
-    def batches(self, encoded: EncodedEvents, batch_size: int = 1024) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, encoded: EncodedEvents, batch_size: int = 1024
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """The events, batch by batch, on the model's device. Raises ValueError if they have other columns."""
         self.check_columns(encoded)
         device = self.mask_vectors.device
-        for start in range(0, len(encoded.numeric), batch_size):  # larger batches fall out of a CPU's cache
+        for start in range(
+            0, len(encoded.numeric), batch_size
+        ):  # larger batches fall out of a CPU's cache
             rows = slice(start, start + batch_size)
             yield (
                 torch.tensor(encoded.numeric[rows], device=device),
@@ -289,14 +355,21 @@ class MaskedModel(nn.Module):
     def check_columns(self, encoded: EncodedEvents) -> None:
         """Raises ValueError if the events' columns are not those of the model."""
         theirs = encoded.numeric_names + encoded.categorical_names
-        if encoded.numeric_names != self.numeric_names or encoded.categorical_names != self.categorical_names:
-            other = ", ".join(sorted(set(theirs) ^ set(self.names))[:3]) or "the same in another order"
+        if (
+            encoded.numeric_names != self.numeric_names
+            or encoded.categorical_names != self.categorical_names
+        ):
+            other = (
+                ", ".join(sorted(set(theirs) ^ set(self.names))[:3]) or "the same in another order"
+            )
             raise ValueError(f"the events have other columns than the model: {other}")
         sizes = self.model.cardinalities
         for name, a, b in zip(self.categorical_names, sizes, encoded.cardinalities, strict=True):
             if a != b:
                 raise ValueError(f"{name} has {b} categories, however: the model has {a}")
-        beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(sizes, dtype=np.int64))
+        beyond = (encoded.categorical < 0) | (
+            encoded.categorical >= np.array(sizes, dtype=np.int64)
+        )
         if beyond.any():
             row, column = np.argwhere(beyond)[0]
             value = encoded.categorical[row, column]
@@ -322,9 +395,16 @@ class MaskedModel(nn.Module):
             if about["format"] != 1:
                 raise ValueError(f"its format is {about['format']}")
             model = TabularResNet(**about["model"])
-            self = cls(model, numeric_names=about["numeric"], categorical_names=about["categorical"])
+            self = cls(
+                model, numeric_names=about["numeric"], categorical_names=about["categorical"]
+            )
             self.load_state_dict(tensors)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # Runtime: other tensors or shapes
+        except (
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # Runtime: other tensors or shapes
             raise ValueError(f"{path} holds no model of this version: train it again") from error
         return self.eval()
 
@@ -375,7 +455,9 @@ def pretrain(
         )
     n = len(encoded.time)
     if n < FEWEST_EVENTS:
-        raise ValueError(f"too few events to learn from: {n}, and at least {FEWEST_EVENTS} are needed")
+        raise ValueError(
+            f"too few events to learn from: {n}, and at least {FEWEST_EVENTS} are needed"
+        )
     for column, name in enumerate(encoded.numeric_names):
         if not np.isfinite(encoded.numeric[:, column]).all():
             raise ValueError(f"{name} holds a value that is not finite")
@@ -391,7 +473,9 @@ def pretrain(
 
     steps = max(1, len(past) // batch_size)
     highest = lr * math.sqrt(batch_size / 256)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=highest, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=highest, weight_decay=weight_decay, fused=True
+    )
     run = {
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "lr": lr, "weight_decay": weight_decay,
         "validation": validation, "patience": patience, "events": _digest(encoded),
@@ -402,7 +486,10 @@ def pretrain(
         history, best = _resume(Path(checkpoint), model, optimizer, run)
 
     with tqdm(
-        total=epochs * steps, initial=len(history) * steps, unit="step", disable=not (progress and watched())
+        total=epochs * steps,
+        initial=len(history) * steps,
+        unit="step",
+        disable=not (progress and watched()),
     ) as bar:
         for epoch in range(len(history), epochs):
             if _exhausted(history, patience):
@@ -421,14 +508,19 @@ def pretrain(
                     optimizer.zero_grad()
                     x, c = numeric[rows], categorical[rows]
                     loss = model.masked_loss(x, c, chance[0] < MASKED_SHARE, trimmed=TRIMMED_SHARE)
-                    loss = loss + REPLACED_WEIGHT * model.replaced_loss(x, c, chance[1] < REPLACED_SHARE)
+                    loss = loss + REPLACED_WEIGHT * model.replaced_loss(
+                        x, c, chance[1] < REPLACED_SHARE
+                    )
                     loss.backward()
                     optimizer.step()
                     total += loss.detach() * len(rows)
                     bar.update()
             model.eval()
             with torch.no_grad():
-                sums = [model.column_nll(numeric[r], categorical[r]).sum() for r in recent_rows.split(1024)]
+                sums = [
+                    model.column_nll(numeric[r], categorical[r]).sum()
+                    for r in recent_rows.split(1024)
+                ]
             history.append({
                 "epoch": epoch + 1,
                 "lr": optimizer.param_groups[0]["lr"],
@@ -438,7 +530,9 @@ def pretrain(
             if history[-1]["validation_loss"] == min(row["validation_loss"] for row in history):
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             if checkpoint is not None:
-                _save_checkpoint(Path(checkpoint), model, optimizer, best, run | {"history": history})
+                _save_checkpoint(
+                    Path(checkpoint), model, optimizer, best, run | {"history": history}
+                )
     model.load_state_dict(best)
     model.eval()
     return history
@@ -464,7 +558,11 @@ def _digest(encoded: EncodedEvents) -> str:
 
 
 def _save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], about: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    about: dict[str, Any],
 ) -> None:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
@@ -479,7 +577,9 @@ def _resume(
     tensors, about = read_tensors(path)
     for name, value in run.items():
         if about.get(name) != value:
-            raise ValueError(f"{path} is of another run: {name} is {about.get(name)} there, however: {value} here")
+            raise ValueError(
+                f"{path} is of another run: {name} is {about.get(name)} there, however: {value} here"
+            )
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -496,7 +596,11 @@ def _resume(
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Write tensors, and what is to be known about them as JSON, as one safetensors file in place of what is there."""
     part = path.with_name(path.name + ".part")
-    save_file({name: value.contiguous() for name, value in tensors.items()}, part, {"about": json.dumps(about)})
+    save_file(
+        {name: value.contiguous() for name, value in tensors.items()},
+        part,
+        {"about": json.dumps(about)},
+    )
     os.replace(part, path)
 
 

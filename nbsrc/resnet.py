@@ -53,18 +53,14 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(layers) not in (3, 4):
-            raise ValueError(
-                f"layers must have three or four entries, however: {layers=}"
-            )
+            raise ValueError(f"layers must have three or four entries, however: {layers=}")
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(
                 in_channels, width, kernel_size=7, stride=2, padding=3, bias=False
             )
             self.maxpool: nn.Module = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
         elif stem == "cifar":
-            self.conv1 = nn.Conv2d(
-                in_channels, width, kernel_size=3, padding=1, bias=False
-            )
+            self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
             self.maxpool = nn.Identity()
         else:
             raise ValueError(f"stem must be 'imagenet' or 'cifar', however: {stem!r}")
@@ -90,9 +86,7 @@ class ResNet(nn.Module):
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(
-                    module.weight, mode="fan_out", nonlinearity="relu"
-                )
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _stage(
         self,
@@ -104,9 +98,7 @@ class ResNet(nn.Module):
     ) -> nn.Sequential:
         stage = []
         for i in range(blocks):
-            stage.append(
-                block(self._channels, channels, stride if i == 0 else 1, **options)
-            )
+            stage.append(block(self._channels, channels, stride if i == 0 else 1, **options))
             self._channels = channels * block.expansion  # type: ignore[attr-defined]
         return nn.Sequential(*stage)
 

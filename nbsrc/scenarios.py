@@ -33,8 +33,15 @@ def password_spraying(habits: Habits, at: int, scale: float) -> list[Event]:
     place = _somebody(habits).place
     sources = rng.sample(company.pools[place.city, rng.choice(("mobile", "hosting"))], 3)
     victims = rng.sample(company.users, min(len(company.users), round(12 * scale)))
-    return [habits.logon(at + round(i * rng.uniform(2, 6) * _MINUTE), victim, source=rng.choice(sources), ok=False)
-            for i, victim in enumerate(victims)]
+    return [
+        habits.logon(
+            at + round(i * rng.uniform(2, 6) * _MINUTE),
+            victim,
+            source=rng.choice(sources),
+            ok=False,
+        )
+        for i, victim in enumerate(victims)
+    ]
 
 
 def brute_force(habits: Habits, at: int, scale: float) -> list[Event]:
@@ -48,7 +55,9 @@ def brute_force(habits: Habits, at: int, scale: float) -> list[Event]:
     events.append(habits.logon(time + 20 * _SECOND, victim, source=source))
     for minutes in (2, 5):
         operation = rng.choice(("ListObjects", "GetIdentity", "ListUsers"))
-        events.append(habits.call(time + minutes * _MINUTE, victim, source=source, operation=operation))
+        events.append(
+            habits.call(time + minutes * _MINUTE, victim, source=source, operation=operation)
+        )
     return events
 
 
@@ -58,8 +67,11 @@ def impossible_travel(habits: Habits, at: int, scale: float) -> list[Event]:
     first = habits.company.abroad(rng, away_from=victim.place)
     second = habits.company.abroad(rng, away_from=first.place)
     later = at + round(rng.uniform(15, 50) * _MINUTE)
-    return [habits.logon(at, victim, source=first), habits.logon(later, victim, source=second),
-            habits.call(later + 3 * _MINUTE, victim, source=second)]
+    return [
+        habits.logon(at, victim, source=first),
+        habits.logon(later, victim, source=second),
+        habits.call(later + 3 * _MINUTE, victim, source=second),
+    ]
 
 
 def privilege_escalation(habits: Habits, at: int, scale: float) -> list[Event]:
@@ -69,8 +81,13 @@ def privilege_escalation(habits: Habits, at: int, scale: float) -> list[Event]:
     while user.role == "operations":
         user = _somebody(habits)
     source, time, events = habits.where(user, at), at, []
-    steps = [rng.choice(("ListUsers", "ListRoles")), "AttachUserPolicy", rng.choice(("CreateAccessKey", "UpdateLoginProfile")),
-             "AssumeRole", "GetSecretValue"]
+    steps = [
+        rng.choice(("ListUsers", "ListRoles")),
+        "AttachUserPolicy",
+        rng.choice(("CreateAccessKey", "UpdateLoginProfile")),
+        "AssumeRole",
+        "GetSecretValue",
+    ]
     for operation in steps:
         time += round(rng.uniform(1, 6) * _MINUTE)
         events.append(habits.call(time, user, source=source, operation=operation))
@@ -86,8 +103,18 @@ def exfiltration_fast(habits: Habits, at: int, scale: float) -> list[Event]:
     for _ in range(rng.randint(2, 4)):
         up = rng.lognormvariate(21.5, 0.8)
         time += round(rng.uniform(2, 12) * _MINUTE)
-        events.append(habits.sensors.network(time, user.host, site, 443, up=up, down=up / 90, user=user,
-                                             duration=up / rng.uniform(8000, 40_000)))
+        events.append(
+            habits.sensors.network(
+                time,
+                user.host,
+                site,
+                443,
+                up=up,
+                down=up / 90,
+                user=user,
+                duration=up / rng.uniform(8000, 40_000),
+            )
+        )
     return events
 
 
@@ -113,9 +140,18 @@ def beaconing(habits: Habits, at: int, scale: float) -> list[Event]:
     up, down = site.up * rng.lognormvariate(1, 0.8), site.down * rng.lognormvariate(1, 0.8)
     for _ in range(round(14 * scale)):
         time += round(period * rng.uniform(0.93, 1.07))
-        events.append(habits.sensors.network(time, user.host, site, 443, up=up * rng.uniform(0.95, 1.1),
-                                             down=down * rng.uniform(0.95, 1.1), user=user,
-                                             duration=rng.lognormvariate(7.5, 1.0)))
+        events.append(
+            habits.sensors.network(
+                time,
+                user.host,
+                site,
+                443,
+                up=up * rng.uniform(0.95, 1.1),
+                down=down * rng.uniform(0.95, 1.1),
+                user=user,
+                duration=rng.lognormvariate(7.5, 1.0),
+            )
+        )
     return events
 
 
@@ -125,12 +161,21 @@ def ransomware(habits: Habits, at: int, scale: float) -> list[Event]:
     if rng.random() < 0.3:  # it came in through a job on a server
         user = rng.choice(habits.company.accounts)
     time = _at_hour(at, rng.uniform(19, 30) % 24, user.place.utc)
-    events = [habits.sensors.process(time, user.host, user, "script", parent=rng.choice(("writer", "mailer", "sheets")))]
+    events = [
+        habits.sensors.process(
+            time, user.host, user, "script", parent=rng.choice(("writer", "mailer", "sheets"))
+        )
+    ]
     for _ in range(round(13 * scale)):
         time += round(rng.uniform(1, 9) * _SECOND)
-        program = rng.choices(("encrypt", "copy", "archive", "volumes", "shell"), (50, 20, 10, 8, 12))[0]
-        events.append(habits.sensors.process(time, user.host, user, program, parent="script",
-                                             duration=rng.lognormvariate(8, 1)))
+        program = rng.choices(
+            ("encrypt", "copy", "archive", "volumes", "shell"), (50, 20, 10, 8, 12)
+        )[0]
+        events.append(
+            habits.sensors.process(
+                time, user.host, user, program, parent="script", duration=rng.lognormvariate(8, 1)
+            )
+        )
     return events
 
 
@@ -143,22 +188,49 @@ def service_storm(habits: Habits, at: int, scale: float) -> list[Event]:
         user = _somebody(habits) if rng.random() < 0.5 else None
         host = user.host if user else rng.choice(habits.servers["app"] + habits.servers["web"])
         failed = rng.random() < 0.6
-        events.append(habits.sensors.http(
-            at + round(rng.uniform(0, 15) * _MINUTE), host, service, user=user,
-            method=rng.choices(("GET", "POST", "PUT"), (70, 25, 5))[0], code=rng.choice((500, 503, 504)) if failed else 200,
-            up=120 + 500 * rng.lognormvariate(0, 1.1), down=80 + service.size * rng.lognormvariate(0, 1.2),
-            latency=service.latency * rng.lognormvariate(3.2, 0.5)))
+        events.append(
+            habits.sensors.http(
+                at + round(rng.uniform(0, 15) * _MINUTE),
+                host,
+                service,
+                user=user,
+                method=rng.choices(("GET", "POST", "PUT"), (70, 25, 5))[0],
+                code=rng.choice((500, 503, 504)) if failed else 200,
+                up=120 + 500 * rng.lognormvariate(0, 1.1),
+                down=80 + service.size * rng.lognormvariate(0, 1.2),
+                latency=service.latency * rng.lognormvariate(3.2, 0.5),
+            )
+        )
     for _ in range(round(3 * scale)):
-        events.append(habits.sensors.network(
-            at + round(rng.uniform(0, 15) * _MINUTE), service.host, database, 5432, up=rng.lognormvariate(8, 1.6),
-            down=rng.lognormvariate(9.5, 2), duration=rng.lognormvariate(10.5, 0.8), user=rng.choice(company.accounts)))
+        events.append(
+            habits.sensors.network(
+                at + round(rng.uniform(0, 15) * _MINUTE),
+                service.host,
+                database,
+                5432,
+                up=rng.lognormvariate(8, 1.6),
+                down=rng.lognormvariate(9.5, 2),
+                duration=rng.lognormvariate(10.5, 0.8),
+                user=rng.choice(company.accounts),
+            )
+        )
     return events
 
 
 INCIDENTS: dict[str, Callable[[Habits, int, float], list[Event]]] = {
-    scenario.__name__: scenario for scenario in (
-        password_spraying, brute_force, impossible_travel, privilege_escalation, exfiltration_fast, exfiltration_slow,
-        beaconing, ransomware, service_storm)}
+    scenario.__name__: scenario
+    for scenario in (
+        password_spraying,
+        brute_force,
+        impossible_travel,
+        privilege_escalation,
+        exfiltration_fast,
+        exfiltration_slow,
+        beaconing,
+        ransomware,
+        service_storm,
+    )
+}
 
 # No score of single events can find these: their events are drawn as ordinary ones are.
 EACH_NORMAL = ("password_spraying", "impossible_travel", "exfiltration_slow", "beaconing")

@@ -108,14 +108,18 @@ class Scorer:
         encoder = EventEncoder(exclude=exclude).fit(rows)
         encoded = encoder.transform(rows)
         if not encoded.numeric_names + encoded.categorical_names:
-            raise ValueError("no column is worth learning: all are constant, identifiers, empty or excluded")
+            raise ValueError(
+                "no column is worth learning: all are constant, identifiers, empty or excluded"
+            )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = TabularResNet(
                 n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, **NETWORK
             )  # fmt: skip
             model = MaskedModel(
-                network, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names
+                network,
+                numeric_names=encoded.numeric_names,
+                categorical_names=encoded.categorical_names,
             )
         batch_size = max(16, min(BATCH_SIZE, rows.height // FEWEST_STEPS))
         pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=batch_size, progress=progress)
@@ -136,11 +140,16 @@ class Scorer:
     def load(cls, folder: Folder) -> "Scorer":
         """What `save` wrote. Raises ValueError if `folder` holds no such model, a damaged or a newer one."""
         try:
-            encoder, detector = EventEncoder.load(Path(folder) / "encoder"), SurpriseDetector.load(folder)
+            encoder, detector = (
+                EventEncoder.load(Path(folder) / "encoder"),
+                SurpriseDetector.load(folder),
+            )
             detector.model.to(default_device())
             return cls(encoder, detector)
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"the model in {folder} cannot be loaded: {_first_line(error)}") from error
+            raise ValueError(
+                f"the model in {folder} cannot be loaded: {_first_line(error)}"
+            ) from error
 
     def score(self, events: pl.DataFrame) -> pl.DataFrame:
         """One row an event, each scored by itself; `events` are nested or flat.
@@ -162,7 +171,11 @@ class Scorer:
     def _score(self, rows: pl.DataFrame) -> pl.DataFrame:
         encoded = self.encoder.transform(rows)
         scores, reasons = self.detector.judge(encoded)
-        uid = _text(rows["metadata.uid"]) if "metadata.uid" in rows.columns else pl.repeat(None, rows.height, eager=True)
+        uid = (
+            _text(rows["metadata.uid"])
+            if "metadata.uid" in rows.columns
+            else pl.repeat(None, rows.height, eager=True)
+        )
         time = pl.Series(encoded.time).cast(pl.Datetime("ms", "UTC"))
         return pl.DataFrame({
             "row": pl.int_range(rows.height, eager=True),
@@ -236,7 +249,10 @@ class Report:
     def _add(self, more: "Report") -> None:
         """What became of the records that follow."""
         if more.most_anomalous.height:
-            best = [self.most_anomalous, more.most_anomalous.with_columns(pl.col("row") + self.scored)]
+            best = [
+                self.most_anomalous,
+                more.most_anomalous.with_columns(pl.col("row") + self.scored),
+            ]
             self.most_anomalous = _best(pl.concat(best, how="diagonal"))
         self.read += more.read
         self.rejected += more.rejected
@@ -280,7 +296,12 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
 
 
 def score_files(
-    scorer: Scorer, paths: list[Path], out: Folder, *, events_at_once: int = EVENTS_AT_ONCE, others: Sequence[Executor] = ()
+    scorer: Scorer,
+    paths: list[Path],
+    out: Folder,
+    *,
+    events_at_once: int = EVENTS_AT_ONCE,
+    others: Sequence[Executor] = (),
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
@@ -392,16 +413,41 @@ Exit status: 0, 2 if something is wrong with what was given, 130 after Ctrl-C; t
     add = parser.add_argument
     add("--baseline", type=Path, nargs="+", metavar="PATH", help=f"past events, at least 100, mostly normal; of more "
         f"than {LARGEST:,} every second (fourth, ...) is learned from; not needed if the model is there")  # fmt: skip
-    add("--events", type=Path, nargs="+", required=True, metavar="PATH", help="new events, to be scored")
-    add("--out", type=Path, required=True, metavar="FILE", help="the Parquet file to write, replaced if it is there")
+    add(
+        "--events",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="new events, to be scored",
+    )
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the Parquet file to write, replaced if it is there",
+    )
     add("--model", type=Path, metavar="DIR", help="load the model from this folder; if it is not there, train one "
         "and save it there")  # fmt: skip
     add("--exclude", nargs="+", default=[], metavar="FIELD", help="fields not to learn from, with all below them, such as "
         "actor.session")  # fmt: skip
     add("--false-alarms", type=float, metavar="SHARE", help=f"the share of normal events that may be flagged (default: "
         f"{FALSE_ALARMS})")  # fmt: skip
-    add("--epochs", type=int, default=EPOCHS, metavar="N", help="passes over the baseline at most (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal scores on a CPU (default: 0)")
+    add(
+        "--epochs",
+        type=int,
+        default=EPOCHS,
+        metavar="N",
+        help="passes over the baseline at most (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="equal seeds give equal scores on a CPU (default: 0)",
+    )
     return parser.parse_args(argv)
 
 
@@ -415,9 +461,16 @@ def _check(args: argparse.Namespace) -> None:
         if not path.resolve().parent.is_dir():
             raise ValueError(f"{option} {path} is in a folder that does not exist")
         for given in [*(args.baseline or []), *args.events]:
-            if given.resolve() in [path.resolve(), *path.resolve().parents] or _same_file(given, path):
-                raise ValueError(f"{option} {path} is among the events to read, in {given}: name another place")
-    if args.model is not None and args.model.resolve() in [args.out.resolve(), *args.out.resolve().parents]:
+            if given.resolve() in [path.resolve(), *path.resolve().parents] or _same_file(
+                given, path
+            ):
+                raise ValueError(
+                    f"{option} {path} is among the events to read, in {given}: name another place"
+                )
+    if args.model is not None and args.model.resolve() in [
+        args.out.resolve(),
+        *args.out.resolve().parents,
+    ]:
         raise ValueError(f"--out {args.out} is in the model's folder: name another place")
     for given in [*args.events, *(args.baseline or [])]:
         if not given.exists():
@@ -426,9 +479,17 @@ def _check(args: argparse.Namespace) -> None:
         if not args.model.is_dir():
             raise ValueError(f"--model {args.model} is a file: name a folder")
     elif not args.baseline:
-        raise ValueError(f"--baseline is needed: there is no model{f' {args.model}' if args.model else ''} yet")
-    if (args.false_alarms is not None and not 0 < args.false_alarms < 1) or args.epochs < 1 or args.seed < 0:
-        raise ValueError("--false-alarms must be between 0 and 1, --epochs at least 1 and --seed at least 0")
+        raise ValueError(
+            f"--baseline is needed: there is no model{f' {args.model}' if args.model else ''} yet"
+        )
+    if (
+        (args.false_alarms is not None and not 0 < args.false_alarms < 1)
+        or args.epochs < 1
+        or args.seed < 0
+    ):
+        raise ValueError(
+            "--false-alarms must be between 0 and 1, --epochs at least 1 and --seed at least 0"
+        )
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -439,7 +500,9 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     """The model that is there, or a new one."""
     if args.model is None or not args.model.exists():
         events, report = read_baseline(args.baseline)
-        print(f"Learning from {events.height} of the baseline's {report.read} records, {report.rejected} rejected.")
+        print(
+            f"Learning from {events.height} of the baseline's {report.read} records, {report.rejected} rejected."
+        )
         _print_rejects(report)
         scorer = Scorer.train(
             events, exclude=tuple(args.exclude), false_alarms=args.false_alarms or FALSE_ALARMS,
@@ -449,11 +512,16 @@ def _scorer(args: argparse.Namespace) -> Scorer:
             scorer.save(args.model)
         return scorer
     scorer = Scorer.load(args.model)
-    learned = {"--false-alarms": scorer.detector.false_alarms, "--exclude": list(scorer.encoder.exclude)}
+    learned = {
+        "--false-alarms": scorer.detector.false_alarms,
+        "--exclude": list(scorer.encoder.exclude),
+    }
     asked = {"--false-alarms": args.false_alarms, "--exclude": args.exclude}
     for option, value in asked.items():
         if value and value != learned[option]:
-            raise ValueError(f"the model in {args.model} has {option} {learned[option]}, not {value}: train another")
+            raise ValueError(
+                f"the model in {args.model} has {option} {learned[option]}, not {value}: train another"
+            )
     print(f"The model in {args.model} is there: nothing is learned from a baseline.")
     return scorer
 
@@ -471,7 +539,9 @@ def useful_helpers(paths: list[Path]) -> int:
 def _run(args: argparse.Namespace) -> None:
     _check(args)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "columns unknown at fit")  # all of them are told at the end
+        warnings.filterwarnings(
+            "ignore", "columns unknown at fit"
+        )  # all of them are told at the end
         with helpers(useful_helpers(args.events)) as others:
             scorer = _scorer(args)
             report = score_files(scorer, args.events, args.out, others=others)
@@ -479,7 +549,9 @@ def _run(args: argparse.Namespace) -> None:
     _print_rejects(report)
     if report.ignored:
         names = ", ".join(sorted(report.ignored)[:5]) + (", ..." if len(report.ignored) > 5 else "")
-        print(f"Columns that the model does not know and ignores: {len(report.ignored)} ({_printable(names)})")
+        print(
+            f"Columns that the model does not know and ignores: {len(report.ignored)} ({_printable(names)})"
+        )
     print(
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} scored, "
         f"{report.flagged} flagged (score above {scorer.detector.threshold_:.1f})"
@@ -501,10 +573,15 @@ def _table(scores: pl.DataFrame) -> str:
     """The scores as lines of text."""
     lines = [("row", "score", "flagged", "time (UTC)", "uid", "reasons")]
     for row in scores.iter_rows(named=True):
-        reasons = (f"{r['field']}={'(missing)' if r['value'] is None else _cut(r['value'])}" for r in row["reasons"])
+        reasons = (
+            f"{r['field']}={'(missing)' if r['value'] is None else _cut(r['value'])}"
+            for r in row["reasons"]
+        )
         time = "" if row["time"] is None else f"{row['time']:%Y-%m-%d %H:%M:%S}"
         uid, flagged = _cut(row["uid"] or ""), "yes" if row["flagged"] else "no"
-        lines.append((str(row["row"]), f"{row['score']:.1f}", flagged, time, uid, ", ".join(reasons)))
+        lines.append(
+            (str(row["row"]), f"{row['score']:.1f}", flagged, time, uid, ", ".join(reasons))
+        )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
     return "\n".join(_printable(line).rstrip() for line in padded)

@@ -41,7 +41,9 @@ def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Seque
     if n < 0:
         raise ValueError(f"n={n} events: give 0 or more")
     if scenarios and n < 1000:
-        raise ValueError(f"n={n} events are too few to hide incidents in; give at least 1000, or scenarios=()")
+        raise ValueError(
+            f"n={n} events are too few to hide incidents in; give at least 1000, or scenarios=()"
+        )
     if seed < 0:
         raise ValueError(f"seed={seed}: give 0 or more")
     try:
@@ -53,11 +55,20 @@ def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Seque
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _moments(count: int, users: Sequence[User], start: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+def _moments(
+    count: int, users: Sequence[User], start: int, rng: np.random.Generator
+) -> tuple[list[int], list[int]]:
     """Draw who acts, and when: `count` indices into `users` and as many epoch milliseconds within the fortnight."""
     midnight = start // DAY * DAY
-    weekend = np.array([datetime.fromtimestamp((midnight + d * DAY) / 1000, UTC).weekday() >= 5 for d in range(DAYS)])
-    rates = np.array([[user.rate * (user.weekends if off else 1.0) for off in weekend] for user in users])
+    weekend = np.array(
+        [
+            datetime.fromtimestamp((midnight + d * DAY) / 1000, UTC).weekday() >= 5
+            for d in range(DAYS)
+        ]
+    )
+    rates = np.array(
+        [[user.rate * (user.weekends if off else 1.0) for off in weekend] for user in users]
+    )
     rates *= rng.random(rates.shape) > 0.05  # a day off
     if not rates.any():
         rates[:] = 1.0
@@ -66,7 +77,9 @@ def _moments(count: int, users: Sequence[User], start: int, rng: np.random.Gener
     hour = np.array([user.starts for user in users])[who] + 8.8 * rng.beta(1.3, 1.3, count)
     r = rng.random(count)
     hour = np.where(r < 0.07, hour + 4 + rng.exponential(1.8, count), hour)  # evenings
-    hour = np.where(r > 0.985, rng.uniform(0, 24, count), hour)  # on call, sleepless, another time zone
+    hour = np.where(
+        r > 0.985, rng.uniform(0, 24, count), hour
+    )  # on call, sleepless, another time zone
     utc = np.array([user.place.utc for user in users])[who]
     time = midnight + day * DAY + ((hour - utc) * HOUR).astype(np.int64)
     # Two weeks on, the hour and the weekday are the same: what falls outside the stream goes to its other end.
@@ -76,10 +89,17 @@ def _moments(count: int, users: Sequence[User], start: int, rng: np.random.Gener
 def _people(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm) -> list[Event]:
     """What people do at their desks: `count` events, each by somebody at an hour that suits them."""
     users = habits.company.users
-    acts: tuple[Callable[[int, User], Event], ...] = (habits.call, habits.browse, habits.flow, habits.run)
+    acts: tuple[Callable[[int, User], Event], ...] = (
+        habits.call,
+        habits.browse,
+        habits.flow,
+        habits.run,
+    )
     steps = {role: list(accumulate(weights)) for role, (_, weights) in ROLES.items()}
     events: list[Event] = []
-    for who, time, r in zip(*_moments(count, users, habits.start, rng), rng.uniform(0, 100, count).tolist(), strict=True):
+    for who, time, r in zip(
+        *_moments(count, users, habits.start, rng), rng.uniform(0, 100, count).tolist(), strict=True
+    ):
         user = users[who]
         act = bisect_right(steps[user.role], r)
         if act == 0:
@@ -105,22 +125,45 @@ def _machines(habits: Habits, count: int, rng: np.random.Generator, progress: tq
         time = busy[i] if r * 100 % 1 < 0.75 else any_time[i]
         service = draw.choices(company.services, habits.service_weights)[0]
         if r < 0.38:
-            events.append(habits.request(time, draw.choice(habits.servers["app"] + habits.servers["web"]), service, None))
+            events.append(
+                habits.request(
+                    time, draw.choice(habits.servers["app"] + habits.servers["web"]), service, None
+                )
+            )
         elif r < 0.60:
-            kind, port = draw.choice((("db", 5432), ("db", 5432), ("app", 443), ("file", 445), ("app", 53)))
-            events.append(sensors.network(time, draw.choice(company.servers), draw.choice(habits.servers[kind]), port,
-                                          up=90 + draw.lognormvariate(8, 1.6), down=90 + draw.lognormvariate(9.5, 2),
-                                          duration=draw.lognormvariate(5, 1.8), activity=draw.choices((1, 2, 6), (1, 1, 8))[0],
-                                          user=draw.choice(company.accounts)))
+            kind, port = draw.choice(
+                (("db", 5432), ("db", 5432), ("app", 443), ("file", 445), ("app", 53))
+            )
+            events.append(
+                sensors.network(
+                    time,
+                    draw.choice(company.servers),
+                    draw.choice(habits.servers[kind]),
+                    port,
+                    up=90 + draw.lognormvariate(8, 1.6),
+                    down=90 + draw.lognormvariate(9.5, 2),
+                    duration=draw.lognormvariate(5, 1.8),
+                    activity=draw.choices((1, 2, 6), (1, 1, 8))[0],
+                    user=draw.choice(company.accounts),
+                )
+            )
         elif r < 0.68:
             events.append(habits.request(any_time[i], monitor.host, service, monitor))
         elif r < 0.80:
             account = draw.choice((etl, deploy, accounts["svc.report"]))
-            events.append(habits.run(time, account, host=draw.choice(habits.servers["build"] + habits.servers["batch"])))
+            events.append(
+                habits.run(
+                    time,
+                    account,
+                    host=draw.choice(habits.servers["build"] + habits.servers["batch"]),
+                )
+            )
         elif r < 0.90:
             events.append(habits.call(time, draw.choice(company.accounts)))
         elif r < 0.94:
-            events.append(habits.logon(time, draw.choice(company.accounts), ok=draw.random() > 0.08))
+            events.append(
+                habits.logon(time, draw.choice(company.accounts), ok=draw.random() > 0.08)
+            )
         else:
             site = draw.choice(company.sites[-2:])
             events.append(habits.request(time, draw.choice(company.servers), site, None))
@@ -141,15 +184,24 @@ def _incidents(habits: Habits, n: int, scenario: str, typical: list[int]) -> lis
         if count > 1 and i == count - 1:
             first = typical[int(0.73 * len(typical))]
         events: list[Event] = []
-        while not events or min(e["time"] for e in events) < first or max(e["time"] for e in events) >= last:
-            part = rng.uniform(i, i + 1) / count if i < count - 1 else rng.uniform(min(0.73, i / count), 1)
+        while (
+            not events
+            or min(e["time"] for e in events) < first
+            or max(e["time"] for e in events) >= last
+        ):
+            part = (
+                rng.uniform(i, i + 1) / count
+                if i < count - 1
+                else rng.uniform(min(0.73, i / count), 1)
+            )
             events = INCIDENTS[scenario](habits, typical[int(part * len(typical))], scale)
         instances.append(events)
     return instances
 
 
-def simulate_events(n: int, *, seed: int, start: str | datetime = START,
-                    scenarios: Sequence[str] = SCENARIOS) -> tuple[list[Event], pl.DataFrame]:
+def simulate_events(
+    n: int, *, seed: int, start: str | datetime = START, scenarios: Sequence[str] = SCENARIOS
+) -> tuple[list[Event], pl.DataFrame]:
     """Simulate `n` OCSF events of a company's fortnight and label those that belong to an incident.
 
     The stream always lasts 14 days from `start`, so that hours, nights and weekends are in it. `n` sets how large the
@@ -183,8 +235,9 @@ def simulate_events(n: int, *, seed: int, start: str | datetime = START,
     return _simulate(n, seed=seed, start=start, scenarios=scenarios, show_progress=False)
 
 
-def _simulate(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str],
-              show_progress: bool) -> tuple[list[Event], pl.DataFrame]:
+def _simulate(
+    n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str], show_progress: bool
+) -> tuple[list[Event], pl.DataFrame]:
     start_ms = _checked_start(n, seed=seed, start=start, scenarios=scenarios)
     seeds = Random(seed)
     company = Company(max(24, min(2000, n // 800)), Random(seeds.getrandbits(64)))
@@ -206,7 +259,9 @@ def _simulate(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[s
     collecting = gc.isenabled()
     gc.disable()  # millions of small objects that all stay: looking for garbage among them doubles the time
     try:
-        with tqdm(total=n, desc="simulating", unit=" events", disable=not show_progress) as progress:
+        with tqdm(
+            total=n, desc="simulating", unit=" events", disable=not show_progress
+        ) as progress:
             events += rare + _machines(habits, machines, rng, progress)
             events += _people(habits, n - machines - len(rare), rng, progress)
     finally:
@@ -224,13 +279,33 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m nbsrc.simulate", description="Write a simulated company's OCSF events, and which of "
-                     "them belong to an incident in a file of their own, labels.csv.")
+    parser = _Parser(
+        prog="python -m nbsrc.simulate",
+        description="Write a simulated company's OCSF events, and which of "
+        "them belong to an incident in a file of their own, labels.csv.",
+    )
     add = parser.add_argument
-    add("--events", type=int, required=True, metavar="N", help="how many events; the company grows with them")
+    add(
+        "--events",
+        type=int,
+        required=True,
+        metavar="N",
+        help="how many events; the company grows with them",
+    )
     add("--out", type=Path, required=True, metavar="DIR", help="an empty or new folder")
-    add("--seed", type=int, default=0, metavar="N", help="equal seeds give equal events (default: 0)")
-    add("--start", default=START, metavar="TIME", help="the first moment of the fortnight (default: %(default)s)")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="equal seeds give equal events (default: 0)",
+    )
+    add(
+        "--start",
+        default=START,
+        metavar="TIME",
+        help="the first moment of the fortnight (default: %(default)s)",
+    )
     add("--format", choices=("jsonl", "parquet"), default="jsonl", help="default: jsonl")
     return parser.parse_args(argv)
 
@@ -240,10 +315,14 @@ def _write(args: argparse.Namespace) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()):
-        raise ValueError(f"--out {out} is not empty: name another folder, so that events and labels stay together")
+        raise ValueError(
+            f"--out {out} is not empty: name another folder, so that events and labels stay together"
+        )
     _checked_start(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS)
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    events, labels = _simulate(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS, show_progress=True)
+    events, labels = _simulate(
+        args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS, show_progress=True
+    )
     files = [out / f"events.{args.format}", out / "labels.csv"]
     parts = [file.with_name(f"{file.name}.part") for file in files]
     try:
@@ -259,7 +338,9 @@ def _write(args: argparse.Namespace) -> None:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
-    print(f"{files[0]}: {len(events)} events\n{files[1]}: {len(labels)} of them belong to incidents")
+    print(
+        f"{files[0]}: {len(events)} events\n{files[1]}: {len(labels)} of them belong to incidents"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

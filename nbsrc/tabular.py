@@ -53,14 +53,20 @@ class ColumnEmbeddings(nn.Module):
         self.register_buffer("stride", rows[column], persistent=False)
         self.register_buffer("start", first[column] + within, persistent=False)
         self.table = nn.Embedding(int((sizes * rows).sum()), CHUNK)
-        bound = (CHUNK * torch.repeat_interleave(rows, sizes * rows)).rsqrt()  # as rtdl's CategoricalEmbeddings
+        bound = (
+            CHUNK * torch.repeat_interleave(rows, sizes * rows)
+        ).rsqrt()  # as rtdl's CategoricalEmbeddings
         with torch.no_grad():
             self.table.weight.uniform_(-1, 1).mul_(bound[:, None])
 
     def forward(self, categorical: Tensor) -> Tensor:
         index = categorical.index_select(1, self.column) * self.stride + self.start
         # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA its order is not fixed.
-        rows = self.table(index) if index.is_cuda else self.table.weight.index_select(0, index.flatten())
+        rows = (
+            self.table(index)
+            if index.is_cuda
+            else self.table.weight.index_select(0, index.flatten())
+        )
         return rows.view(len(categorical), sum(self.widths))
 
     def projected(self, weight: Tensor) -> Tensor:
@@ -81,7 +87,9 @@ class TabularBlock(nn.Module):
     Shape: (rows, d_block) -> (rows, d_block)
     """
 
-    def __init__(self, d_block: int, d_hidden: int, *, dropout1: float = 0.0, dropout2: float = 0.0) -> None:
+    def __init__(
+        self, d_block: int, d_hidden: int, *, dropout1: float = 0.0, dropout2: float = 0.0
+    ) -> None:
         super().__init__()
         self.normalization = nn.BatchNorm1d(d_block)
         self.linear1 = nn.Linear(d_block, d_hidden)
@@ -148,7 +156,11 @@ class TabularResNet(nn.Module):
             if n < 1:
                 raise ValueError(f"cardinalities must be positive, however: cardinalities[{i}]={n}")
         d_hidden = int(d_block * d_hidden_multiplier)
-        for name, value in {"d_block": d_block, "n_blocks": n_blocks, "the hidden width": d_hidden}.items():
+        for name, value in {
+            "d_block": d_block,
+            "n_blocks": n_blocks,
+            "the hidden width": d_hidden,
+        }.items():
             if value < 1:
                 raise ValueError(f"{name} must be positive, however: {value}")
         if d_out is not None and d_out < 1:
@@ -162,12 +174,15 @@ class TabularResNet(nn.Module):
             "n_numeric": n_numeric, "cardinalities": self.cardinalities, "d_block": d_block, "n_blocks": n_blocks,
             "d_hidden_multiplier": d_hidden_multiplier, "dropout1": dropout1, "dropout2": dropout2, "d_out": d_out,
         }  # fmt: skip
-        self.register_buffer("_limits", torch.tensor(self.cardinalities, dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "_limits", torch.tensor(self.cardinalities, dtype=torch.int64), persistent=False
+        )
         self.embeddings = ColumnEmbeddings(self.cardinalities) if self.cardinalities else None
         d_in = n_numeric + (sum(self.embeddings.widths) if self.embeddings is not None else 0)
         self.input_projection = nn.Linear(d_in, d_block)
         self.blocks = nn.ModuleList(
-            TabularBlock(d_block, d_hidden, dropout1=dropout1, dropout2=dropout2) for _ in range(n_blocks)
+            TabularBlock(d_block, d_hidden, dropout1=dropout1, dropout2=dropout2)
+            for _ in range(n_blocks)
         )
         self.output = None if d_out is None else TabularHead(d_block, d_out)
 
@@ -196,13 +211,20 @@ class TabularResNet(nn.Module):
         return x if self.output is None else self.output(x)
 
     def _check(self, numeric: Tensor | None, categorical: Tensor | None) -> None:
-        given = {"numeric": (numeric, self.n_numeric), "categorical": (categorical, len(self.cardinalities))}
+        given = {
+            "numeric": (numeric, self.n_numeric),
+            "categorical": (categorical, len(self.cardinalities)),
+        }
         for name, (values, columns) in given.items():
             if values is None:
                 if columns:
-                    raise ValueError(f"{name} is None, however: the network has {columns} {name} columns")
+                    raise ValueError(
+                        f"{name} is None, however: the network has {columns} {name} columns"
+                    )
             elif values.ndim != 2 or values.shape[1] != columns:
-                raise ValueError(f"{name} must have the shape (rows, {columns}), however: {tuple(values.shape)}")
+                raise ValueError(
+                    f"{name} must have the shape (rows, {columns}), however: {tuple(values.shape)}"
+                )
         if numeric is not None and self.n_numeric and not numeric.is_floating_point():
             raise ValueError(f"numeric must be floating point, however: {numeric.dtype}")
         if categorical is None or not self.cardinalities:
@@ -210,7 +232,9 @@ class TabularResNet(nn.Module):
         if categorical.dtype != torch.int64:
             raise ValueError(f"categorical must be int64, however: {categorical.dtype}")
         if numeric is not None and self.n_numeric and len(numeric) != len(categorical):
-            raise ValueError(f"numeric has {len(numeric)} rows, however: categorical has {len(categorical)}")
+            raise ValueError(
+                f"numeric has {len(numeric)} rows, however: categorical has {len(categorical)}"
+            )
         # An index beyond its column would silently read the next column's row of the common table.
         outside = (categorical < 0) | (categorical >= self._limits)
         if outside.any():

@@ -113,7 +113,12 @@ def sgd(
 ) -> torch.optim.SGD:
     """SGD over all parameters, fused: one call in place of hundreds for a deep, narrow net."""
     return torch.optim.SGD(
-        model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True
+        model.parameters(),
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
     )
 
 
@@ -143,7 +148,9 @@ def train_epochs(
     """
     _check(inputs, targets)
     if epochs < 1 or batch_size < 1:
-        raise ValueError(f"epochs and batch_size must be at least 1, however: {epochs=}, {batch_size=}")
+        raise ValueError(
+            f"epochs and batch_size must be at least 1, however: {epochs=}, {batch_size=}"
+        )
     if validation is not None:
         _check(*validation)
         validation = (validation[0].to(device), validation[1].to(device))
@@ -153,16 +160,25 @@ def train_epochs(
     if cuda:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     n = len(inputs)
-    steps = math.ceil(n / batch_size)  # an epoch; its batches differ by one image at most, so none is tiny
+    steps = math.ceil(
+        n / batch_size
+    )  # an epoch; its batches differ by one image at most, so none is tiny
     generator = torch.Generator(device)
 
     with tqdm(
-        total=epochs * steps, initial=start_epoch * steps, unit="step", disable=not (progress and watched())
+        total=epochs * steps,
+        initial=start_epoch * steps,
+        unit="step",
+        disable=not (progress and watched()),
     ) as bar:
         for epoch in range(start_epoch, epochs):
             bar.set_description(f"epoch {epoch + 1}/{epochs}", refresh=False)
             model.train()
-            loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
+            loss_sum, correct, seen = (
+                torch.zeros((), device=device),
+                torch.zeros((), device=device),
+                0,
+            )
             epoch_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
             generator.manual_seed(epoch_seed)
             order = torch.randperm(n, generator=generator, device=device)
@@ -187,7 +203,9 @@ def train_epochs(
                     correct += (logits.detach().argmax(1) == labels).sum()
                     seen += len(rows)
                     if bar.update():
-                        bar.set_postfix(train_accuracy=f"{correct.item() / seen:.3f}", refresh=False)
+                        bar.set_postfix(
+                            train_accuracy=f"{correct.item() / seen:.3f}", refresh=False
+                        )
             row: dict[str, float] = {
                 "epoch": epoch + 1,
                 "lr": optimizer.param_groups[0]["lr"],
@@ -223,7 +241,11 @@ def evaluate(
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, inputs: Tensor, *, batch_size: int = 512, device: torch.device | str | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    batch_size: int = 512,
+    device: torch.device | str | None = None,
 ) -> Tensor:
     """Logits of `model` in eval mode: (n, ...) -> (n, classes), fp32, on the CPU.
 
@@ -244,7 +266,9 @@ def predict(
 
 def _check(inputs: Tensor, targets: Tensor) -> None:
     if len(inputs) != len(targets):
-        raise ValueError(f"inputs and targets must be equally long, however: {len(inputs)=}, {len(targets)=}")
+        raise ValueError(
+            f"inputs and targets must be equally long, however: {len(inputs)=}, {len(targets)=}"
+        )
     if len(inputs) == 0:
         raise ValueError("there is no data: inputs and targets are empty")
 

@@ -47,17 +47,23 @@ def builds() -> None:
     """A cold build, one with nothing changed, and one with a word of prose changed, on a copy of the book."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "book"
-        ignored = shutil.ignore_patterns("_build", ".venv", ".git", "__pycache__", "node_modules", "data", "runs")
+        ignored = shutil.ignore_patterns(
+            "_build", ".venv", ".git", "__pycache__", "node_modules", "data", "runs"
+        )
         shutil.copytree(ROOT, copy, ignore=ignored)
         (copy / "node_modules").symlink_to(ROOT / "node_modules")
         for name in ("cold", "nothing changed", "one word of prose changed"):
             if "prose" in name:
                 chapter = copy / "part1-resnet.md"
-                text = chapter.read_text().replace("It is tempting to answer", "It is easy to answer", 1)
+                text = chapter.read_text().replace(
+                    "It is tempting to answer", "It is easy to answer", 1
+                )
                 chapter.write_text(text)
             seconds, memory, executed = build(copy)
             cells = "cells executed" if executed else "no cell executed"
-            print(f"build, {name}: {seconds:.0f} s, peak memory {memory:.1f} GiB, {cells}", flush=True)
+            print(
+                f"build, {name}: {seconds:.0f} s, peak memory {memory:.1f} GiB, {cells}", flush=True
+            )
 
 
 def step(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
@@ -71,7 +77,9 @@ def step(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Ca
     return run
 
 
-def interleaved(first: Callable[[], None], second: Callable[[], None], repeats: int) -> tuple[float, float]:
+def interleaved(
+    first: Callable[[], None], second: Callable[[], None], repeats: int
+) -> tuple[float, float]:
     """Median seconds of each, taking turns; the order within a turn alternates."""
     times: tuple[list[float], list[float]] = ([], [])
     for run in (first, second):

@@ -65,7 +65,9 @@ def normalized(records: list[dict[str, Any]], lists: set[str], prefix: str = "")
             first = normalized([v[0] for v in objects], lists, f"{name}.first.")
             parts.append(first.set_index(objects.index).reindex(frame.index))
         else:
-            summary[f"{name}.all"] = there.map(lambda v: ",".join(sorted({str(x) for x in v})) or None)
+            summary[f"{name}.all"] = there.map(
+                lambda v: ",".join(sorted({str(x) for x in v})) or None
+            )
         parts.append(pd.DataFrame(summary, index=frame.index))
     return pd.concat(parts, axis=1)
 
@@ -81,32 +83,55 @@ def clip(x: np.ndarray) -> np.ndarray:
 def angles(times: pd.DataFrame) -> np.ndarray:
     ms = times.to_numpy(float)
     hour, weekday = (ms % DAY) / DAY * math.tau, (ms // DAY + 3) % 7 / 7 * math.tau
-    return np.nan_to_num(np.stack([np.sin(hour), np.cos(hour), np.sin(weekday), np.cos(weekday)], axis=2).reshape(len(ms), -1))
+    return np.nan_to_num(
+        np.stack([np.sin(hour), np.cos(hour), np.sin(weekday), np.cos(weekday)], axis=2).reshape(
+            len(ms), -1
+        )
+    )
 
 
 def theirs(path: Path, told: list[Column], lists: set[str], laps: Laps) -> np.ndarray:
     """The quantities, times, categories and presences that `told` keeps, in the order of `names`."""
     lap(laps, "start")
     with path.open() as file:
-        records = [{k: v for k, v in json.loads(line).items() if k not in LEFT_OUT} for line in file]
+        records = [
+            {k: v for k, v in json.loads(line).items() if k not in LEFT_OUT} for line in file
+        ]
     lap(laps, "json.loads")
     frame = normalized(records, lists)
     lap(laps, "json_normalize and lists")
     for c in told:
         if c.kind == "port":
             port, own = frame[c.column], pd.Series([float(v) for v in c.values[:-2]])
-            frame[c.column] = port.where(port.isna() | port.isin(own), np.where(port >= 49152, -2, np.where(port >= 1024, -1, -3)))
-    scaled = (RobustScaler(), FunctionTransformer(clip), SimpleImputer(strategy="constant", fill_value=0, keep_empty_features=True))
-    ordinal = {"handle_unknown": "use_encoded_value", "unknown_value": -1, "encoded_missing_value": -2}
+            frame[c.column] = port.where(
+                port.isna() | port.isin(own),
+                np.where(port >= 49152, -2, np.where(port >= 1024, -1, -3)),
+            )
+    scaled = (
+        RobustScaler(),
+        FunctionTransformer(clip),
+        SimpleImputer(strategy="constant", fill_value=0, keep_empty_features=True),
+    )
+    ordinal = {
+        "handle_unknown": "use_encoded_value",
+        "unknown_value": -1,
+        "encoded_missing_value": -2,
+    }
     groups = grouped(told)
-    steps = ColumnTransformer([
-        ("log", make_pipeline(FunctionTransformer(signed_log), *scaled), groups["log"]),
-        ("quantity", make_pipeline(*scaled), groups["quantity"]),
-        ("time", FunctionTransformer(angles), groups["time"]),
-        ("few", OrdinalEncoder(**ordinal), groups["few"]),
-        ("many", OrdinalEncoder(**ordinal, min_frequency=2, max_categories=257), groups["many"]),
-        ("present", MissingIndicator(features="all"), groups["present"]),
-    ])
+    steps = ColumnTransformer(
+        [
+            ("log", make_pipeline(FunctionTransformer(signed_log), *scaled), groups["log"]),
+            ("quantity", make_pipeline(*scaled), groups["quantity"]),
+            ("time", FunctionTransformer(angles), groups["time"]),
+            ("few", OrdinalEncoder(**ordinal), groups["few"]),
+            (
+                "many",
+                OrdinalEncoder(**ordinal, min_frequency=2, max_categories=257),
+                groups["many"],
+            ),
+            ("present", MissingIndicator(features="all"), groups["present"]),
+        ]
+    )
     encoded = np.asarray(steps.fit_transform(frame))
     lap(laps, "ColumnTransformer")
     return encoded
@@ -114,10 +139,20 @@ def theirs(path: Path, told: list[Column], lists: set[str], laps: Laps) -> np.nd
 
 def grouped(told: list[Column]) -> dict[str, list[str]]:
     """The columns by what is done to them."""
-    groups: dict[str, list[str]] = {name: [] for name in ("log", "quantity", "time", "few", "many", "present")}
+    groups: dict[str, list[str]] = {
+        name: [] for name in ("log", "quantity", "time", "few", "many", "present")
+    }
     for c in told:
         many = "rare values share index 1" in c.reason
-        kind = ("log" if c.log else "quantity") if c.kind == "quantity" else "time" if c.kind == "time" else "many" if many else "few"
+        kind = (
+            ("log" if c.log else "quantity")
+            if c.kind == "quantity"
+            else "time"
+            if c.kind == "time"
+            else "many"
+            if many
+            else "few"
+        )
         groups[kind].append(c.column)
         if c.present:
             groups["present"].append(c.column)
@@ -130,10 +165,14 @@ def check(mine: EncodedEvents, other: np.ndarray, told: list[Column]) -> int:
     for kind in ("log", "quantity", "time", "few", "many", "present"):
         for name in groups[kind]:
             if kind in ("log", "quantity"):
-                ok = np.allclose(mine.numeric[:, mine.numeric_names.index(name)], other[:, place], atol=1e-4)
+                ok = np.allclose(
+                    mine.numeric[:, mine.numeric_names.index(name)], other[:, place], atol=1e-4
+                )
             elif kind == "time":
                 at = mine.numeric_names.index(f"{name}.hour_sin")
-                ok = np.allclose(mine.numeric[:, at : at + 4], other[:, place : place + 4], atol=1e-4)
+                ok = np.allclose(
+                    mine.numeric[:, at : at + 4], other[:, place : place + 4], atol=1e-4
+                )
             else:
                 at = mine.categorical_names.index(f"{name}.present" if kind == "present" else name)
                 pairs = pd.DataFrame({"a": mine.categorical[:, at], "b": other[:, place]})
@@ -147,8 +186,13 @@ def check(mine: EncodedEvents, other: np.ndarray, told: list[Column]) -> int:
 def stages(runs: list[Laps]) -> str:
     """The median seconds of each stage."""
     names = [name for name, _ in runs[0][1:]]
-    taken = zip(*[[b - a for (_, a), (_, b) in itertools.pairwise(laps)] for laps in runs], strict=True)
-    return ", ".join(f"{name} {statistics.median(seconds):.2f} s" for name, seconds in zip(names, taken, strict=True))
+    taken = zip(
+        *[[b - a for (_, a), (_, b) in itertools.pairwise(laps)] for laps in runs], strict=True
+    )
+    return ", ".join(
+        f"{name} {statistics.median(seconds):.2f} s"
+        for name, seconds in zip(names, taken, strict=True)
+    )
 
 
 def stream(path: Path, batch_size: int = 20_000) -> None:
@@ -158,7 +202,9 @@ def stream(path: Path, batch_size: int = 20_000) -> None:
     for events, _ in iter_events(path, batch_size=batch_size):
         rows += len(encoder.transform(flatten(events)).time)
     speed = rows / (time.perf_counter() - start)
-    status = Path("/proc/self/status").read_text()  # Linux; getrusage would also cover the process that forked
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # Linux; getrusage would also cover the process that forked
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(f"  {rows:>9,} events: {speed:>8,.0f} events/s, peak {peak:,.0f} MiB")
 
@@ -172,7 +218,9 @@ def main(n: int = 100_000, repeats: int = 3) -> None:
         rows = flatten(read_events(path)[0])
         told = [c for c in EventEncoder().fit(rows).columns_ if c.decision == "kept"]
         lists = {name.removesuffix(".length") for name in rows.columns if name.endswith(".length")}
-        print(f"{n:,} events, {path.stat().st_size / n:,.0f} bytes each, {rows.width} flattened attributes, {len(told)} of them kept")
+        print(
+            f"{n:,} events, {path.stat().st_size / n:,.0f} bytes each, {rows.width} flattened attributes, {len(told)} of them kept"
+        )
         del rows
         mine, other = list[Laps](), list[Laps]()
         for _ in range(repeats):

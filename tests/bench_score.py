@@ -59,11 +59,23 @@ def main(sizes: tuple[int, ...] = (100_000,)) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         start = time.perf_counter()
-        Scorer.train(read_baseline(simulated(folder / "past", LEARNED)[:1])[0], epochs=1).save(folder / "model")
-        print(f"learning from {LEARNED:,} events, one epoch: {time.perf_counter() - start:.0f} s", flush=True)
+        Scorer.train(read_baseline(simulated(folder / "past", LEARNED)[:1])[0], epochs=1).save(
+            folder / "model"
+        )
+        print(
+            f"learning from {LEARNED:,} events, one epoch: {time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
         for n in sizes:
             for events in simulated(folder / str(n), n):
-                command = [sys.executable, "-m", "tests.bench_score", "--score", str(folder / "model"), str(events)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "tests.bench_score",
+                    "--score",
+                    str(folder / "model"),
+                    str(events),
+                ]
                 subprocess.run(command, check=True)
 
 

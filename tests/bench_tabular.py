@@ -10,7 +10,13 @@ from torch import nn
 from nbsrc.tabular import TabularResNet
 
 BATCH = 1024
-SHAPE = {"d_block": 128, "n_blocks": 3, "d_hidden_multiplier": 2.0, "dropout1": 0.15, "dropout2": 0.0}
+SHAPE = {
+    "d_block": 128,
+    "n_blocks": 3,
+    "d_hidden_multiplier": 2.0,
+    "dropout1": 0.15,
+    "dropout2": 0.0,
+}
 
 
 class RtdlWithCategories(nn.Module):
@@ -25,7 +31,9 @@ class RtdlWithCategories(nn.Module):
         return self.backbone(torch.cat([x, self.embeddings(c).flatten(1)], 1))
 
 
-def step_time(net: nn.Module, optimizer: torch.optim.Optimizer, inputs: tuple, device: torch.device) -> float:
+def step_time(
+    net: nn.Module, optimizer: torch.optim.Optimizer, inputs: tuple, device: torch.device
+) -> float:
     """Seconds of one training step: forward, backward, update."""
     target = torch.zeros(BATCH, dtype=torch.int64, device=device)
     if device.type == "cuda":
@@ -39,7 +47,9 @@ def step_time(net: nn.Module, optimizer: torch.optim.Optimizer, inputs: tuple, d
     return time.perf_counter() - start
 
 
-def compare(ours: nn.Module, our_inputs: tuple, theirs: nn.Module, their_inputs: tuple, device, repeats: int) -> str:
+def compare(
+    ours: nn.Module, our_inputs: tuple, theirs: nn.Module, their_inputs: tuple, device, repeats: int
+) -> str:
     sides = []
     for net, inputs in ((ours, our_inputs), (theirs, their_inputs)):
         net.to(device).train()
@@ -64,14 +74,20 @@ def main() -> None:
         x = torch.randn(BATCH, n)
         ours = TabularResNet(n_numeric=n, cardinalities=[], d_out=2, **SHAPE)
         theirs = rtdl.ResNet(d_in=n, d_out=2, **SHAPE)
-        print(f"{n:4d} numeric columns        ", compare(ours, (x, None), theirs, (x,), device, repeats))
+        print(
+            f"{n:4d} numeric columns        ",
+            compare(ours, (x, None), theirs, (x,), device, repeats),
+        )
     for n in (10, 40):
         cardinalities = [1000] * n  # all wide: both tables are then 16 wide
         x = torch.randn(BATCH, 16)
         c = torch.stack([torch.randint(size, (BATCH,)) for size in cardinalities], 1)
         ours = TabularResNet(n_numeric=16, cardinalities=cardinalities, d_out=2, **SHAPE)
         theirs = RtdlWithCategories(16, cardinalities, 16)
-        print(f"{n:4d} categorical, 16 numeric", compare(ours, (x, c), theirs, (x, c), device, repeats))
+        print(
+            f"{n:4d} categorical, 16 numeric",
+            compare(ours, (x, c), theirs, (x, c), device, repeats),
+        )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def address(site):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(site))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -77,10 +79,15 @@ def open_page(browser):
                 route.abort()
 
         context.route("**/*", guard)
-        page.on("console", lambda m: m.type in ("error", "warning") and page.troubles.append(f"console: {m.text}"))
+        page.on(
+            "console",
+            lambda m: m.type in ("error", "warning") and page.troubles.append(f"console: {m.text}"),
+        )
         page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
         page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
-        page.on("response", lambda r: r.status >= 400 and page.troubles.append(f"{r.status}: {r.url}"))
+        page.on(
+            "response", lambda r: r.status >= 400 and page.troubles.append(f"{r.status}: {r.url}")
+        )
         page.goto(address, wait_until="load")
         return page
 

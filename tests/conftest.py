@@ -6,16 +6,27 @@ import torch
 
 from nbsrc.encode import EncodedEvents
 
-torch.set_num_threads(1)  # small networks gain nothing from more, and lose much beside other processes
+torch.set_num_threads(
+    1
+)  # small networks gain nothing from more, and lose much beside other processes
 
 pytest_plugins = ["browser"]
 
 USERS, HOSTS, OPERATIONS = 20, 20, 8
-CATEGORICAL = ("actor.user.name", "actor.user.uid", "src_endpoint.hostname", "src_endpoint.ip", "api.operation", "status")
+CATEGORICAL = (
+    "actor.user.name",
+    "actor.user.uid",
+    "src_endpoint.hostname",
+    "src_endpoint.ip",
+    "api.operation",
+    "status",
+)
 NUMERIC = ("traffic.bytes", "time.hour_sin", "time.hour_cos")
 
 
-def make_events(n: int, *, seed: int, unusual: float = 0.0, copies: bool = False) -> tuple[EncodedEvents, np.ndarray]:
+def make_events(
+    n: int, *, seed: int, unusual: float = 0.0, copies: bool = False
+) -> tuple[EncodedEvents, np.ndarray]:
     """Events and which of them are unusual. A user works from one of two hosts, has a role with its operations, and an
     operation moves its own amount of bytes. An unusual event breaks one habit: a stranger's host, another role's operation,
     or 30 times the bytes. With `copies`, all unusual events are one event, repeated: an attack that loops."""
@@ -37,7 +48,14 @@ def make_events(n: int, *, seed: int, unusual: float = 0.0, copies: bool = False
     if copies and bad.any():
         categorical[bad], numeric[bad] = categorical[bad][0], numeric[bad][0]
     cardinalities = tuple(k + 2 for k in (USERS, USERS, HOSTS, HOSTS, OPERATIONS, 2))
-    return EncodedEvents(numeric, categorical, cardinalities, NUMERIC, CATEGORICAL, np.arange(n, dtype=np.int64) * 1000), bad
+    return EncodedEvents(
+        numeric,
+        categorical,
+        cardinalities,
+        NUMERIC,
+        CATEGORICAL,
+        np.arange(n, dtype=np.int64) * 1000,
+    ), bad
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,9 @@ def encode(image: np.ndarray, kind: str) -> bytes:
     return file.getvalue()
 
 
-def write_split(folder: Path, split: str, n: int, *, kind: str = "PNG", struct: bool = False) -> None:
+def write_split(
+    folder: Path, split: str, n: int, *, kind: str = "PNG", struct: bool = False
+) -> None:
     pixels, labels = images(n, seed=len(split))
     encoded = [encode(image, kind) for image in pixels]
     column = [{"bytes": image, "path": None} for image in encoded] if struct else encoded

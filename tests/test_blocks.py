@@ -28,7 +28,9 @@ def test_skip_is_the_identity_where_the_shape_stays(block):
     assert block(16 * block.expansion, 16).downsample is None
 
 
-@pytest.mark.parametrize("option, count", [("A", 0), ("B", 16 * 32 + 2 * 32), ("C", 16 * 32 + 2 * 32)])
+@pytest.mark.parametrize(
+    "option, count", [("A", 0), ("B", 16 * 32 + 2 * 32), ("C", 16 * 32 + 2 * 32)]
+)
 def test_shortcut_options_have_the_papers_parameters(option, count):
     shortcut = BasicBlock(16, 32, stride=2, shortcut=option).downsample
     assert sum(p.numel() for p in shortcut.parameters()) == count

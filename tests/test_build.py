@@ -46,7 +46,9 @@ def book(tmp_path):
     (package / "used.py").write_text("from nbsrc.deeper import VALUE\n")
     (package / "deeper.py").write_text("VALUE = 1\n")
     (package / "unused.py").write_text("VALUE = 1\n")
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\nchapters:\n  - file: chapter\n")
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nchapters:\n  - file: chapter\n"
+    )
     (tmp_path / "index.md").write_text("# A book\n\nSee {doc}`chapter`.\n")
     (tmp_path / "chapter.md").write_text(CHAPTER)
     return tmp_path
@@ -84,7 +86,10 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
         file.write("\n```{code-cell} ipython3\n1 / 0\n```\n")
     result = build(book)
     assert result.returncode != 0
-    assert "chapter, code cell 2 (line 18): ZeroDivisionError: division by zero\n    1 / 0" in result.stdout
+    assert (
+        "chapter, code cell 2 (line 18): ZeroDivisionError: division by zero\n    1 / 0"
+        in result.stdout
+    )
     assert "Traceback" not in result.stdout
 
 
@@ -92,26 +97,42 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
     "source, reason",
     [
         ("import os; os._exit(3)", "the kernel died with exit code 3"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the kernel died of signal 9, SIGKILL; out of memory?"),
-        ("import os, signal; os.kill(os.getppid(), signal.SIGTERM)", "the kernel was shut down, by an interrupt of this process"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "the kernel died of signal 9, SIGKILL; out of memory?",
+        ),
+        (
+            "import os, signal; os.kill(os.getppid(), signal.SIGTERM)",
+            "the kernel was shut down, by an interrupt of this process",
+        ),
     ],
 )
 def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(source, reason, caplog):
     cells = [new_code_cell("1"), new_code_cell(source), new_code_cell("2")]
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook = new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    )
     with pytest.raises(ChapterError) as error:
         execute(notebook, "chapter")
     said = str(error.value)
     assert said.startswith(f"chapter, code cell 2: {reason}") and said.endswith(f"\n    {source}")
     del error  # and with it what it keeps alive
-    notebook = new_notebook(cells=[new_code_cell("import time; time.sleep(2)")], metadata=notebook.metadata)
+    notebook = new_notebook(
+        cells=[new_code_cell("import time; time.sleep(2)")], metadata=notebook.metadata
+    )
     execute(notebook, "another")  # what was left behind would run on here
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_broken_reference_fails_the_build_and_is_named(book):
-    (book / "chapter.md").write_text(CHAPTER.replace("Some prose", "See {ref}`nowhere` and {cite:p}`nobody2020`"))
+    (book / "chapter.md").write_text(
+        CHAPTER.replace("Some prose", "See {ref}`nowhere` and {cite:p}`nobody2020`")
+    )
     result = build(book)
     assert result.returncode != 0
-    assert "chapter.md:10" in result.stdout and "nowhere" in result.stdout and "nobody2020" in result.stdout
+    assert (
+        "chapter.md:10" in result.stdout
+        and "nowhere" in result.stdout
+        and "nobody2020" in result.stdout
+    )

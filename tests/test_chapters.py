@@ -19,7 +19,9 @@ from nbsrc.tabular import TabularResNet
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [ROOT / f"{name}.md" for name in [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]]
+PAGES = [
+    ROOT / f"{name}.md" for name in [TOC["root"], *(entry["file"] for entry in TOC["chapters"])]
+]
 CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
 
 
@@ -103,7 +105,9 @@ def test_bottleneck_has_5_9_percent_of_the_weights(part1):
 
 def test_the_trained_net_is_useful(part1):
     assert part1["final_test_accuracy"] > 95
-    assert part1["final_wrong"] == round(part1["test_images"] * (1 - part1["final_test_accuracy"] / 100))
+    assert part1["final_wrong"] == round(
+        part1["test_images"] * (1 - part1["final_test_accuracy"] / 100)
+    )
 
 
 def test_what_the_cells_print_is_what_the_text_says(part1_printed):
@@ -147,7 +151,9 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path):
     write_split(tmp_path, "train", 40, kind="JPEG")
     write_split(tmp_path, "test", 20, kind="JPEG")
     matplotlib.use("agg")
-    cells = [c for c in chapters.read_chapter(ROOT / "part1-resnet.md").cells if c.cell_type == "code"]
+    cells = [
+        c for c in chapters.read_chapter(ROOT / "part1-resnet.md").cells if c.cell_type == "code"
+    ]
     (switch,) = [i for i, cell in enumerate(cells) if "switch" in cell.metadata.get("tags", [])]
     (last,) = [i for i, cell in enumerate(cells) if "plot_predictions(" in cell.source]
     (networks,) = [cell for cell in cells if "def weighted_layers" in cell.source]
@@ -156,7 +162,9 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path):
         ('CIFAR10_FOLDER = "data"', f"CIFAR10_FOLDER = {str(tmp_path)!r}"),
         ("augment, epochs, lr = crop_and_flip, 15", "augment, epochs, lr = crop_and_flip, 1"),
     ]
-    source = "\n".join(cell.source for cell in [cells[0], cells[1], networks, *cells[switch : last + 1]])
+    source = "\n".join(
+        cell.source for cell in [cells[0], cells[1], networks, *cells[switch : last + 1]]
+    )
     for old, new in changes:
         assert source.count(old) == 1
         source = source.replace(old, new)
@@ -190,11 +198,17 @@ def test_published_scores_are_the_authors():
     names: dict = {}
     exec(cell.source.split("\nrows = []")[0], names)  # noqa: S102 the chapter's own cell
     published = names["PUBLISHED"]
-    assert len(published) == 11 and sum(score is None for row in published.values() for score in row) == 1
+    assert (
+        len(published) == 11
+        and sum(score is None for row in published.values() for score in row) == 1
+    )
     source = ROOT.parent / "shared" / "data" / "gorishniy2021.csv"
     if source.exists():
         models = ("mlp", "resnet", "ft_transformer")
-        theirs = {(r["dataset"], r["model"]): (r["mean"], r["std"]) for r in pl.read_csv(source).to_dicts()}
+        theirs = {
+            (r["dataset"], r["model"]): (r["mean"], r["std"])
+            for r in pl.read_csv(source).to_dicts()
+        }
         ours = {
             (name, model): score
             for name, row in published.items()
@@ -244,24 +258,37 @@ def test_the_transformers_cost_grows_faster_than_the_features_and_the_resnets_do
 
 
 def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
-    past, leaky = (float(share) for share in re.findall(r"fitted on \w+(?: \w+)?: ([\d.]+)%", part2_printed))
+    past, leaky = (
+        float(share) for share in re.findall(r"fitted on \w+(?: \w+)?: ([\d.]+)%", part2_printed)
+    )
     assert past > leaky
 
 
 def test_detectors_are_measured_and_none_is_an_alarm(part2):
-    assert part2["runs"] == part2["surprise_wins"] == part2["forest_wins"] == 6  # "well ahead of the untrained network"
+    assert (
+        part2["runs"] == part2["surprise_wins"] == part2["forest_wins"] == 6
+    )  # "well ahead of the untrained network"
     assert part2["best_recall_value"] < 20 and part2["best_ap_value"] < 0.3
     assert part2["best_auc"] == part2["best_ap"] == "Surprise"  # "counting comes next"
-    assert part2["knn_auc"] + 0.05 < part2["rarity_auc"] < part2["surprise_auc"] < part2["rarity_auc"] + 0.1
+    assert (
+        part2["knn_auc"] + 0.05
+        < part2["rarity_auc"]
+        < part2["surprise_auc"]
+        < part2["rarity_auc"] + 0.1
+    )
 
 
 def test_the_network_knows_a_little_of_who_works_from_where(part2_printed):
-    counting, own, others = (float(n) for n in re.findall(r": ([\d.]+) nats for the actor's user", part2_printed))
+    counting, own, others = (
+        float(n) for n in re.findall(r": ([\d.]+) nats for the actor's user", part2_printed)
+    )
     assert own < counting and own < others
 
 
 def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part2_printed):
-    ranks = [int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part2_printed)]
+    ranks = [
+        int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part2_printed)
+    ]
     assert ranks[0] < 1200 and ranks[1] > 6000
 
 
@@ -271,4 +298,7 @@ def test_a_lower_budget_flags_less(part2_printed):
 
 
 def test_the_command_on_the_page_accounts_for_every_event(part2_printed):
-    assert "7000 records, 1 rejected" in part2_printed and "2000 read, 0 rejected, 2000 scored" in part2_printed
+    assert (
+        "7000 records, 1 rejected" in part2_printed
+        and "2000 read, 0 rejected, 2000 scored" in part2_printed
+    )

@@ -42,8 +42,20 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def arguments(data: Path, out: Path, *more: str, model: str = "resnet20", epochs: int = 3) -> list[str]:
-    return ["--model", model, "--epochs", str(epochs), "--data", str(data), "--out", str(out), *more]
+def arguments(
+    data: Path, out: Path, *more: str, model: str = "resnet20", epochs: int = 3
+) -> list[str]:
+    return [
+        "--model",
+        model,
+        "--epochs",
+        str(epochs),
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +77,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def assert_same_run(out: Path, other: Path) -> None:
     """Equal weights, momentum and measurements, to the bit; only the times may differ."""
-    tensors, others = (safetensors.torch.load_file(run / "checkpoint.safetensors") for run in (out, other))
+    tensors, others = (
+        safetensors.torch.load_file(run / "checkpoint.safetensors") for run in (out, other)
+    )
     assert tensors.keys() == others.keys()
     assert all(torch.equal(tensors[name], others[name]) for name in tensors)
     untimed = [[{**row, "seconds": ""} for row in rows(run)] for run in (out, other)]
@@ -75,7 +89,9 @@ def assert_same_run(out: Path, other: Path) -> None:
 # ---- A run
 
 
-def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_was_made(whole_run, data):
+def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_was_made(
+    whole_run, data
+):
     log = rows(whole_run)
     assert list(log[0]) == [
         "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
@@ -85,7 +101,9 @@ def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_
 
     net = MODELS["resnet20"]()
     tensors = safetensors.torch.load_file(whole_run / "checkpoint.safetensors")
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    weights = {
+        name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")
+    }
     net.load_state_dict(weights)
     _, (test_images, test_labels) = load_cifar10(data)
     with torch.no_grad():
@@ -102,7 +120,9 @@ def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_
     assert sorted(contents(whole_run)) == ["checkpoint.safetensors", "log.csv", "run.json"]
 
 
-@pytest.mark.parametrize("moment", ["first epoch", "third epoch", "after a checkpoint, before its log"])
+@pytest.mark.parametrize(
+    "moment", ["first epoch", "third epoch", "after a checkpoint, before its log"]
+)
 def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
     moment, data, whole_run, tmp_path, monkeypatch, capsys
 ):
@@ -120,7 +140,9 @@ def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
 
     with monkeypatch.context() as patch:
         if moment == "after a checkpoint, before its log":
-            patch.setattr(os, "replace", interrupt_at(4, os.replace))  # two files before the first epoch
+            patch.setattr(
+                os, "replace", interrupt_at(4, os.replace)
+            )  # two files before the first epoch
         else:
             patch.setattr(
                 cifar10, "crop_and_flip", interrupt_at(2 if "first" in moment else 6, crop_and_flip)
@@ -194,7 +216,9 @@ def test_a_missing_folder_is_named(tmp_path, capsys):
 
 def test_half_of_the_data_is_not_enough(tmp_path, capsys):
     write_split(tmp_path, "train", 10)
-    assert "test.parquet" in refused(arguments(tmp_path, tmp_path / "run"), tmp_path / "run", capsys)
+    assert "test.parquet" in refused(
+        arguments(tmp_path, tmp_path / "run"), tmp_path / "run", capsys
+    )
 
 
 @pytest.mark.parametrize("typo", ["resnet19", "resnt20", "plane56"])
@@ -222,13 +246,17 @@ def test_a_run_is_not_resumed_with_other_settings(options, named, data, whole_ru
     assert named in refused(arguments(data, whole_run, "--resume", **options), whole_run, capsys)
 
 
-@pytest.mark.parametrize(("kind", "named"), [("JPEG", "lossy copy; 130 and"), ("PNG", "losslessly stored")])
+@pytest.mark.parametrize(
+    ("kind", "named"), [("JPEG", "lossy copy; 130 and"), ("PNG", "losslessly stored")]
+)
 def test_a_run_is_not_resumed_on_other_images(kind, named, whole_run, tmp_path, capsys):
     write_split(tmp_path, "train", 130, kind=kind)
     write_split(tmp_path, "test", 40, kind=kind)
     table = pl.read_parquet(tmp_path / "test.parquet")
     other = pl.Series("image", table["image"].to_list()[::-1])
-    table.with_columns(other).write_parquet(tmp_path / "test.parquet")  # the labels stay as they were
+    table.with_columns(other).write_parquet(
+        tmp_path / "test.parquet"
+    )  # the labels stay as they were
     error = refused(arguments(tmp_path, whole_run, "--resume"), whole_run, capsys)
     assert "has data " in error
     assert named in error.split("not ")[1]
@@ -323,7 +351,10 @@ def cifar10_server(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
     members = {"batches.meta": {"label_names": [str(label) for label in range(10)]}}
     for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
         pixels, labels = images(4, seed=number)
-        members[name] = {"data": pixels.transpose(0, 3, 1, 2).reshape(4, 3072), "labels": labels.tolist()}
+        members[name] = {
+            "data": pixels.transpose(0, 3, 1, 2).reshape(4, 3072),
+            "labels": labels.tolist(),
+        }
     checksums = {}
     with tarfile.open(archive, "w:gz") as tar:
         for name, content in members.items():
@@ -338,7 +369,9 @@ def cifar10_server(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(dataset, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
     monkeypatch.setattr(dataset, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
-    monkeypatch.setattr(dataset, "train_list", [[name, checksums[name]] for name in list(members)[1:6]])
+    monkeypatch.setattr(
+        dataset, "train_list", [[name, checksums[name]] for name in list(members)[1:6]]
+    )
     monkeypatch.setattr(dataset, "test_list", [["test_batch", checksums["test_batch"]]])
     monkeypatch.setattr(dataset, "meta", dataset.meta | {"md5": checksums["batches.meta"]})
     threading.Thread(target=server.serve_forever).start()
@@ -370,7 +403,9 @@ def test_a_download_that_fails_and_a_damaged_one_are_named(cifar10_server, tmp_p
     cifar10_server.server_close()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert f"could not be downloaded into {elsewhere}" in refused(arguments(elsewhere, out), out, capsys)
+    assert f"could not be downloaded into {elsewhere}" in refused(
+        arguments(elsewhere, out), out, capsys
+    )
 
 
 def test_each_image_is_shifted_by_up_to_four_pixels_and_half_are_mirrored():
@@ -403,7 +438,9 @@ def test_every_model_takes_small_images_and_has_the_papers_size():
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     # He et al. 2016, Table 6, in millions
     for depth, millions in {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7}.items():
-        assert sizes[f"resnet{depth}"] / 1e6 == pytest.approx(millions, abs=0.05 if depth == 110 else 0.006)
+        assert sizes[f"resnet{depth}"] / 1e6 == pytest.approx(
+            millions, abs=0.05 if depth == 110 else 0.006
+        )
         assert sizes[f"plain{depth}"] == sizes[f"resnet{depth}"]
 
 
@@ -413,7 +450,9 @@ def test_the_papers_nets_are_trained_as_in_the_paper():
 
     for model in ("resnet56", "plain20"):
         steps = (0, 31_999, 32_000, 47_999, 48_000, 63_999)
-        assert [rate(model, step) for step in steps] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+        assert [rate(model, step) for step in steps] == pytest.approx(
+            [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+        )
     assert [rate("resnet110", step) for step in (0, 399, 400)] == pytest.approx([0.01, 0.01, 0.1])
     assert recipe("resnet56").epochs == round(64_000 / 391)
     assert recipe("resnet18").epochs == 30

@@ -19,10 +19,18 @@ def test_measures_of_a_scenario_leave_the_other_scenarios_out():
     scores = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.9, 0.9])
     names = np.array(["", "", "", "", "slow", "fast", "fast"])
     table = evaluate(scores, names, false_alarms=0.25)
-    assert table["scenario"].to_list() == ["all", "fast", "slow"] and table["events"].to_list() == [3, 2, 1]
+    assert table["scenario"].to_list() == ["all", "fast", "slow"] and table["events"].to_list() == [
+        3,
+        2,
+        1,
+    ]
     fast, slow = table.rows(named=True)[1:]
     assert fast["average_precision"] == fast["roc_auc"] == fast["recall"] == 1
-    assert slow["roc_auc"] == 0.5 and slow["average_precision"] == pytest.approx(1 / 3) and slow["recall"] == 0
+    assert (
+        slow["roc_auc"] == 0.5
+        and slow["average_precision"] == pytest.approx(1 / 3)
+        and slow["recall"] == 0
+    )
     with pytest.raises(ValueError, match="7 of 7 are normal"):
         evaluate(scores, np.full(7, ""))
 
@@ -58,7 +66,9 @@ def test_a_value_that_the_past_hardly_has_is_rare(streams):
 
 
 def test_the_experiment_measures_every_method_and_can_be_repeated():
-    tables = [detection_experiment(seeds=(5,), events=2500, epochs=1, device="cpu") for _ in range(2)]
+    tables = [
+        detection_experiment(seeds=(5,), events=2500, epochs=1, device="cpu") for _ in range(2)
+    ]
     assert tables[0].equals(tables[1])
     whole = tables[0].filter(scenario="all")
     assert set(whole["method"]) == METHODS and set(whole["baseline"]) == {"clean", "contaminated"}
@@ -68,7 +78,10 @@ def test_the_experiment_measures_every_method_and_can_be_repeated():
 
 def test_a_search_has_a_row_for_each_setting_and_seed(small_events):
     encoded, _ = small_events(600, seed=0)
-    settings = [{"d_block": 8, "n_blocks": 1, "dropout1": 0.0}, {"d_block": 16, "n_blocks": 1, "dropout1": 0.0}]
+    settings = [
+        {"d_block": 8, "n_blocks": 1, "dropout1": 0.0},
+        {"d_block": 16, "n_blocks": 1, "dropout1": 0.0},
+    ]
     table = network_search(encoded, settings, seeds=(0, 1), epochs=1, device="cpu")
     assert table.select("d_block", "seed").rows() == [(8, 0), (8, 1), (16, 0), (16, 1)]
     narrow, wide = table["parameters"].unique(maintain_order=True)

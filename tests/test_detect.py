@@ -20,7 +20,10 @@ SEEDS = [0, 1, 2]
 def masked_model(encoded, seed):
     torch.manual_seed(seed)
     net = TabularResNet(
-        n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, d_block=32, dropout1=0.0
+        n_numeric=len(encoded.numeric_names),
+        cardinalities=encoded.cardinalities,
+        d_block=32,
+        dropout1=0.0,
     )
     names = {"numeric_names": encoded.numeric_names, "categorical_names": encoded.categorical_names}
     return MaskedModel(net, **names).eval()
@@ -67,7 +70,9 @@ def test_the_threshold_keeps_to_its_budget_on_events_it_has_not_seen(detector, p
     flagged = fitted.predict(events)
     assert 0.002 < flagged[~unusual].mean() < 0.05
     assert flagged[unusual].mean() > 0.8
-    assert np.array_equal(flagged, (fitted.decision_function(events) > fitted.threshold_).astype(int))
+    assert np.array_equal(
+        flagged, (fitted.decision_function(events) > fitted.threshold_).astype(int)
+    )
 
 
 def test_copies_of_one_attack_in_the_past_do_not_make_it_normal(small_events, past, new):
@@ -111,13 +116,17 @@ def test_a_score_depends_on_its_event_alone(detector, past, new, models):
     fitted = detector(models[0]).fit(past[0])
     scores = fitted.decision_function(events)
     order = np.random.default_rng(0).permutation(len(scores))[:777]
-    np.testing.assert_allclose(fitted.decision_function(rows_of(events, order)), scores[order], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        fitted.decision_function(rows_of(events, order)), scores[order], rtol=1e-4, atol=1e-3
+    )
     assert fitted.decision_function(rows_of(events, order[:0])).shape == (0,)
     assert np.array_equal(scores, detector(models[0]).fit(past[0]).decision_function(events))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("field", ["actor.user.name", "src_endpoint.hostname", "src_endpoint.ip", "api.operation"])
+@pytest.mark.parametrize(
+    "field", ["actor.user.name", "src_endpoint.hostname", "src_endpoint.ip", "api.operation"]
+)
 def test_reasons_name_the_field_that_was_tampered_with(field, seed, past, new, models):
     """In normal events with one field exchanged, that field is among the three reasons.
 
@@ -129,7 +138,11 @@ def test_reasons_name_the_field_that_was_tampered_with(field, seed, past, new, m
     categorical = normal.categorical.copy()
     size = normal.cardinalities[column] - 2
     categorical[:, column] = (categorical[:, column] - 2 + size // 2) % size + 2
-    _, reasons = SurpriseDetector(models[seed]).fit(past[seed]).judge(replace(normal, categorical=categorical))
+    _, reasons = (
+        SurpriseDetector(models[seed])
+        .fit(past[seed])
+        .judge(replace(normal, categorical=categorical))
+    )
     named = reasons == models[seed].names.index(field)
     assert named.shape == (300, 3)
     assert named.any(1).mean() > 0.95
@@ -154,7 +167,9 @@ def test_misuse_is_named(past, new, models):
         with pytest.raises(NotFittedError, match="call fit"):
             detector(models[0]).decision_function(events)
         with pytest.raises(ValueError, match="other columns than the model"):
-            detector(models[0]).fit(replace(past[0], categorical_names=("a", "b", "c", "d", "e", "f")))
+            detector(models[0]).fit(
+                replace(past[0], categorical_names=("a", "b", "c", "d", "e", "f"))
+            )
         with pytest.raises(ValueError, match="false_alarms=0"):
             detector(models[0], false_alarms=0).fit(past[0])
     with pytest.raises(ValueError, match="k=5, copies=5"):

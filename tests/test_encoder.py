@@ -19,13 +19,57 @@ from nbsrc.encode import schema_type
 from nbsrc.ocsf import EncodedEvents, EventEncoder, flatten
 from nbsrc.simulate import simulate_events
 
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=4) | st.sampled_from(
-    ["", "443", 443, "2024-05-01T10:00:00Z", 1_700_000_000_000, 0, "nan", "inf", "-1e999", "10.0.0.1"]
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.sampled_from(
+        [
+            "",
+            "443",
+            443,
+            "2024-05-01T10:00:00Z",
+            1_700_000_000_000,
+            0,
+            "nan",
+            "inf",
+            "-1e999",
+            "10.0.0.1",
+        ]
+    )
 )
-names = st.sampled_from(["time", "traffic.bytes", "src_endpoint.port", "class_uid", "actor.user.name", "start_time", "x", "y.z", "count", "tags.all"])
+names = st.sampled_from(
+    [
+        "time",
+        "traffic.bytes",
+        "src_endpoint.port",
+        "class_uid",
+        "actor.user.name",
+        "start_time",
+        "x",
+        "y.z",
+        "count",
+        "tags.all",
+    ]
+)
 
 
-TYPES = [pl.String, pl.Int64, pl.Float64, pl.Boolean, pl.Null, pl.Datetime("us"), pl.Duration("ms"), pl.Date, pl.Time, pl.Binary, pl.UInt8, pl.Decimal(38, 3)]
+TYPES = [
+    pl.String,
+    pl.Int64,
+    pl.Float64,
+    pl.Boolean,
+    pl.Null,
+    pl.Datetime("us"),
+    pl.Duration("ms"),
+    pl.Date,
+    pl.Time,
+    pl.Binary,
+    pl.UInt8,
+    pl.Decimal(38, 3),
+]
 
 
 @st.composite
@@ -42,7 +86,11 @@ def frames(draw):
             texts = texts.clip(-1e30, 1e30)
         if dtype in (pl.Datetime, pl.Duration, pl.Date, pl.Time):
             texts = texts.cast(pl.Int32 if dtype == pl.Date else pl.Int64, strict=False)
-        frame = frame.with_columns(texts.cast(dtype, strict=False)) if dtype != pl.Null else frame.with_columns(pl.Series(name, [None] * height))
+        frame = (
+            frame.with_columns(texts.cast(dtype, strict=False))
+            if dtype != pl.Null
+            else frame.with_columns(pl.Series(name, [None] * height))
+        )
     return frame
 
 
@@ -57,17 +105,34 @@ def encoder(rows):
 
 
 def same(a: EncodedEvents, b: EncodedEvents) -> bool:
-    arrays = all(np.array_equal(getattr(a, k), getattr(b, k)) and getattr(a, k).dtype == getattr(b, k).dtype for k in ("numeric", "categorical", "time"))
-    return arrays and all(getattr(a, k) == getattr(b, k) for k in ("cardinalities", "numeric_names", "categorical_names"))
+    arrays = all(
+        np.array_equal(getattr(a, k), getattr(b, k)) and getattr(a, k).dtype == getattr(b, k).dtype
+        for k in ("numeric", "categorical", "time")
+    )
+    return arrays and all(
+        getattr(a, k) == getattr(b, k)
+        for k in ("cardinalities", "numeric_names", "categorical_names")
+    )
 
 
 def sound(encoded: EncodedEvents, height: int) -> bool:
     """What every user of the arrays relies on."""
-    assert encoded.numeric.dtype == np.float32 and encoded.categorical.dtype == np.int64 and encoded.time.dtype == np.int64
-    assert encoded.numeric.shape == (height, len(encoded.numeric_names)) and encoded.time.shape == (height,)
-    assert encoded.categorical.shape == (height, len(encoded.categorical_names)) and len(encoded.cardinalities) == len(encoded.categorical_names)
+    assert (
+        encoded.numeric.dtype == np.float32
+        and encoded.categorical.dtype == np.int64
+        and encoded.time.dtype == np.int64
+    )
+    assert encoded.numeric.shape == (height, len(encoded.numeric_names)) and encoded.time.shape == (
+        height,
+    )
+    assert encoded.categorical.shape == (height, len(encoded.categorical_names)) and len(
+        encoded.cardinalities
+    ) == len(encoded.categorical_names)
     assert np.isfinite(encoded.numeric).all() and (np.abs(encoded.numeric) <= 10).all()
-    return bool((encoded.categorical >= 0).all() and (encoded.categorical < np.array(encoded.cardinalities, dtype=np.int64)).all())
+    return bool(
+        (encoded.categorical >= 0).all()
+        and (encoded.categorical < np.array(encoded.cardinalities, dtype=np.int64)).all()
+    )
 
 
 def one(values, name="x", **options):
@@ -83,23 +148,49 @@ def test_every_column_is_accounted_for(rows, encoder):
     assert set(told["decision"]) == {"kept", "dropped"} and told["reason"].str.len_chars().min() > 0
     encoded = encoder.transform(rows)
     assert sound(encoded, len(rows))
-    assert list(encoder.get_feature_names_out()) == [*encoded.numeric_names, *encoded.categorical_names]
-    measures = set(told.filter(pl.col("kind").is_in(["quantity", "time"]), decision="kept")["column"])
-    assert {n.removesuffix(".present") for n in encoded.categorical_names if n.endswith(".present")} <= measures
+    assert list(encoder.get_feature_names_out()) == [
+        *encoded.numeric_names,
+        *encoded.categorical_names,
+    ]
+    measures = set(
+        told.filter(pl.col("kind").is_in(["quantity", "time"]), decision="kept")["column"]
+    )
+    assert {
+        n.removesuffix(".present") for n in encoded.categorical_names if n.endswith(".present")
+    } <= measures
     assert not any(c.present for c in encoder.columns_ if c.column not in measures)
-    cards = dict(told.filter(pl.col("cardinality").is_not_null()).select("column", "cardinality").iter_rows())
-    assert all(cards.get(n, 3) == c for n, c in zip(encoded.categorical_names, encoded.cardinalities, strict=True))
+    cards = dict(
+        told.filter(pl.col("cardinality").is_not_null()).select("column", "cardinality").iter_rows()
+    )
+    assert all(
+        cards.get(n, 3) == c
+        for n, c in zip(encoded.categorical_names, encoded.cardinalities, strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     ("column", "kind", "decision"),
     [
-        ("class_uid", "category", "kept"), ("severity_id", "category", "kept"), ("is_mfa", "category", "kept"), ("api.operation", "category", "kept"),
-        ("src_endpoint.ip", "category", "kept"), ("http_response.code", "category", "kept"), ("connection_info.tcp_flags", "category", "kept"),
-        ("traffic.bytes", "quantity", "kept"), ("duration", "quantity", "kept"), ("http_response.latency", "quantity", "kept"), ("resources.length", "quantity", "kept"),
-        ("time", "time", "kept"), ("metadata.logged_time", "time", "dropped"), ("dst_endpoint.port", "port", "kept"),
-        ("metadata.uid", "category", "dropped"), ("metadata.correlation_uid", "category", "dropped"), ("process.cmd_line", "category", "dropped"),
-        ("class_name", "category", "dropped"), ("type_name", "category", "dropped"), ("severity", "category", "dropped"),
+        ("class_uid", "category", "kept"),
+        ("severity_id", "category", "kept"),
+        ("is_mfa", "category", "kept"),
+        ("api.operation", "category", "kept"),
+        ("src_endpoint.ip", "category", "kept"),
+        ("http_response.code", "category", "kept"),
+        ("connection_info.tcp_flags", "category", "kept"),
+        ("traffic.bytes", "quantity", "kept"),
+        ("duration", "quantity", "kept"),
+        ("http_response.latency", "quantity", "kept"),
+        ("resources.length", "quantity", "kept"),
+        ("time", "time", "kept"),
+        ("metadata.logged_time", "time", "dropped"),
+        ("dst_endpoint.port", "port", "kept"),
+        ("metadata.uid", "category", "dropped"),
+        ("metadata.correlation_uid", "category", "dropped"),
+        ("process.cmd_line", "category", "dropped"),
+        ("class_name", "category", "dropped"),
+        ("type_name", "category", "dropped"),
+        ("severity", "category", "dropped"),
     ],
 )
 def test_columns_of_ocsf_become_what_they_are(column, kind, decision, encoder):
@@ -113,29 +204,49 @@ def test_the_schema_types_columns_at_any_depth():
     assert schema_type("process.parent_process.file.size") == ("long_t", False)
     assert schema_type("actor.user.groups.first.name") == ("string_t", False)
     assert schema_type("src_endpoint.port") == ("port_t", False)
-    assert schema_type("nobody.knows") is None and schema_type("device") is None and schema_type("") is None
+    assert (
+        schema_type("nobody.knows") is None
+        and schema_type("device") is None
+        and schema_type("") is None
+    )
 
 
 def test_missing_and_unseen_are_two_things():
     encoder, encoded, _ = one(["a", "b", "a", None, ""])
     assert encoded.categorical[:, 0].tolist() == [2, 3, 2, 0, 0]
-    assert encoder.transform(pl.DataFrame({"x": ["z", None, "b"]})).categorical[:, 0].tolist() == [1, 0, 3]
+    assert encoder.transform(pl.DataFrame({"x": ["z", None, "b"]})).categorical[:, 0].tolist() == [
+        1,
+        0,
+        3,
+    ]
 
 
 def test_a_number_is_the_same_category_whatever_its_type():
     encoder, encoded, _ = one([6, 17, 6])
     for other in ([6.0, 17.0, 6.0], ["6", "17", "6"]):
-        assert encoder.transform(pl.DataFrame({"x": other})).categorical.tolist() == encoded.categorical.tolist()
-    assert one([True, False])[0].transform(pl.DataFrame({"x": ["true", "false"]})).categorical[:, 0].tolist() == [3, 2]
+        assert (
+            encoder.transform(pl.DataFrame({"x": other})).categorical.tolist()
+            == encoded.categorical.tolist()
+        )
+    assert one([True, False])[0].transform(pl.DataFrame({"x": ["true", "false"]})).categorical[
+        :, 0
+    ].tolist() == [3, 2]
 
 
 def test_quantities_are_scaled_by_median_and_quartiles_and_keep_their_missingness():
     encoder, encoded, told = one([1.0, 2.0, 3.0, 4.0, 5.0, None])
     assert told["kind"] == "quantity" and told["scale"] == 2.0
     assert encoded.numeric[:, 0].tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0, 0.0]
-    assert encoded.categorical_names == ("x.present",) and encoded.categorical[:, 0].tolist() == [2] * 5 + [0]
+    assert encoded.categorical_names == ("x.present",) and encoded.categorical[:, 0].tolist() == [
+        2
+    ] * 5 + [0]
     far = encoder.transform(pl.DataFrame({"x": [1e300, -1e308, float("nan"), float("inf")]}))
-    assert far.numeric[:, 0].tolist() == [10, -10, 0, 0] and far.categorical[:, 0].tolist() == [2, 2, 0, 0]
+    assert far.numeric[:, 0].tolist() == [10, -10, 0, 0] and far.categorical[:, 0].tolist() == [
+        2,
+        2,
+        0,
+        0,
+    ]
     for odd in ([True, None], ["true", ""]):  # no number, whatever the type that its batch gives it
         assert encoder.transform(pl.DataFrame({"x": odd})).categorical[:, 0].tolist() == [0, 0]
 
@@ -147,57 +258,108 @@ def test_a_heavy_tail_is_logged_and_an_even_spread_is_not():
 
 
 def test_columns_that_are_missing_together_say_so_once():
-    frame = pl.DataFrame({"class_uid": [4001, 4001, 3002, 3002], "bytes_in": [1.5, 2, None, None], "bytes_out": [4.5, 9, None, None], "z": [1.5, None, 2, 3]})
-    assert EventEncoder().fit_transform(frame).categorical_names == ("class_uid", "bytes_in.present", "z.present")
+    frame = pl.DataFrame(
+        {
+            "class_uid": [4001, 4001, 3002, 3002],
+            "bytes_in": [1.5, 2, None, None],
+            "bytes_out": [4.5, 9, None, None],
+            "z": [1.5, None, 2, 3],
+        }
+    )
+    assert EventEncoder().fit_transform(frame).categorical_names == (
+        "class_uid",
+        "bytes_in.present",
+        "z.present",
+    )
 
 
 def test_times_become_angles_in_utc():
     midnight_monday = 1_704_067_200_000  # 2024-01-01T00:00:00Z
-    moments = [midnight_monday, midnight_monday + 6 * 3_600_000, midnight_monday + 3 * 86_400_000, None]
+    moments = [
+        midnight_monday,
+        midnight_monday + 6 * 3_600_000,
+        midnight_monday + 3 * 86_400_000,
+        None,
+    ]
     encoder, encoded, _ = one(moments, "time")
-    assert encoded.numeric_names == ("time.hour_sin", "time.hour_cos", "time.weekday_sin", "time.weekday_cos")
+    assert encoded.numeric_names == (
+        "time.hour_sin",
+        "time.hour_cos",
+        "time.weekday_sin",
+        "time.weekday_cos",
+    )
     angle = 2 * np.pi * 3 / 7
-    np.testing.assert_allclose(encoded.numeric[:3], [[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, np.sin(angle), np.cos(angle)]], atol=1e-6)
-    assert encoded.numeric[3].tolist() == [0, 0, 0, 0] and encoded.time.tolist() == [*moments[:3], 0]
-    texts = ["2024-01-01T00:00:00Z", "2024-01-01T07:00:00+01:00", "2024/01/04T00:00:00.000", "", "no time"]
+    np.testing.assert_allclose(
+        encoded.numeric[:3],
+        [[0, 1, 0, 1], [1, 0, 0, 1], [0, 1, np.sin(angle), np.cos(angle)]],
+        atol=1e-6,
+    )
+    assert encoded.numeric[3].tolist() == [0, 0, 0, 0] and encoded.time.tolist() == [
+        *moments[:3],
+        0,
+    ]
+    texts = [
+        "2024-01-01T00:00:00Z",
+        "2024-01-01T07:00:00+01:00",
+        "2024/01/04T00:00:00.000",
+        "",
+        "no time",
+    ]
     assert encoder.transform(pl.DataFrame({"time": texts})).time.tolist() == [*moments[:3], 0, 0]
     for unit in (1e-3, 1e3, 1e6):
-        assert encoder.transform(pl.DataFrame({"time": [int(midnight_monday * unit)]})).time.tolist() == [midnight_monday]
+        assert encoder.transform(
+            pl.DataFrame({"time": [int(midnight_monday * unit)]})
+        ).time.tolist() == [midnight_monday]
     dates = pl.DataFrame({"time": pl.Series([midnight_monday]).cast(pl.Datetime("ms"))})
     assert encoder.transform(dates).time.tolist() == [midnight_monday]
 
 
 def test_time_falls_back_to_the_start_of_the_event():
-    frame = pl.DataFrame({"time": [None, 1_700_000_000_000], "start_time": [1_600_000_000_000, 1_600_000_000_001]})
-    assert EventEncoder().fit_transform(frame).time.tolist() == [1_600_000_000_000, 1_700_000_000_000]
+    frame = pl.DataFrame(
+        {"time": [None, 1_700_000_000_000], "start_time": [1_600_000_000_000, 1_600_000_000_001]}
+    )
+    assert EventEncoder().fit_transform(frame).time.tolist() == [
+        1_600_000_000_000,
+        1_700_000_000_000,
+    ]
 
 
 def test_without_ocsfs_times_the_only_time_is_the_events_own():
-    seen = pl.DataFrame({"seen_at": [1_700_000_000_000, None, 1_800_000_000_000], "code": [1, 2, 1]})
+    seen = pl.DataFrame(
+        {"seen_at": [1_700_000_000_000, None, 1_800_000_000_000], "code": [1, 2, 1]}
+    )
     encoder = EventEncoder().fit(seen)
     assert encoder.transform(seen).time.tolist() == [1_700_000_000_000, 0, 1_800_000_000_000]
     assert encoder.transform(seen.select("code")).time.tolist() == [0, 0, 0]
-    two = seen.with_columns(pl.col("seen_at").add(10**10).alias("left_at"))  # which of the two is not known
+    two = seen.with_columns(
+        pl.col("seen_at").add(10**10).alias("left_at")
+    )  # which of the two is not known
     assert EventEncoder().fit_transform(two).time.tolist() == [0, 0, 0]
     both = seen.with_columns(pl.Series("time", [1, 2, 3]) * 10**12)
     assert EventEncoder().fit_transform(both).time.tolist() == [10**12, 2 * 10**12, 3 * 10**12]
 
 
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():
-    encoder, encoded, told = one([443] * 9 + [22, 8443, 8443, 8443, 8443, 8443, 50_123, 3306, None], "dst_endpoint.port")
+    encoder, encoded, told = one(
+        [443] * 9 + [22, 8443, 8443, 8443, 8443, 8443, 50_123, 3306, None], "dst_endpoint.port"
+    )
     assert told["kind"] == "port"
     assert encoded.categorical[:, 0].tolist() == [2] * 9 + [4] + [3] * 5 + [6, 5, 0]
-    assert encoder.transform(pl.DataFrame({"dst_endpoint.port": ["443", "60000", "5000", "23", "x", "-1", "70000", ""]})).categorical[:, 0].tolist() == [
-        2, 6, 5, 1, 1, 1, 1, 0,
-    ]
+    assert encoder.transform(
+        pl.DataFrame({"dst_endpoint.port": ["443", "60000", "5000", "23", "x", "-1", "70000", ""]})
+    ).categorical[:, 0].tolist() == [2, 6, 5, 1, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
     ("values", "dropped", "why"),
     [
-        ([f"{i:032x}" for i in range(100)], True, "distinct"), ([f"{i // 8:032x}" for i in range(400)], True, "ids or hashes"),
-        ([f"{i // 8:02}" for i in range(400)], False, ""), ([f"user {i % 10}" for i in range(400)], False, ""),
-        (list(range(10**16, 10**16 + 900, 9)), True, "counted up"), ([7] * 30, True, "constant"), ([None] * 30, True, "no value"),
+        ([f"{i:032x}" for i in range(100)], True, "distinct"),
+        ([f"{i // 8:032x}" for i in range(400)], True, "ids or hashes"),
+        ([f"{i // 8:02}" for i in range(400)], False, ""),
+        ([f"user {i % 10}" for i in range(400)], False, ""),
+        (list(range(10**16, 10**16 + 900, 9)), True, "counted up"),
+        ([7] * 30, True, "constant"),
+        ([None] * 30, True, "no value"),
     ],
 )
 def test_identifiers_are_dropped_by_their_values_and_not_by_their_name(values, dropped, why):
@@ -208,27 +370,46 @@ def test_identifiers_are_dropped_by_their_values_and_not_by_their_name(values, d
 def test_addresses_and_users_are_capped_and_not_dropped():
     values = [f"10.0.{i // 2 % 200}.{i // 2 // 200}" for i in range(1000)]
     _, encoded, told = one(values, "src_endpoint.ip", max_categories=50)
-    assert (told["decision"], told["cardinality"]) == ("kept", 52) and "rare values share index 1" in told["reason"]
+    assert (told["decision"], told["cardinality"]) == (
+        "kept",
+        52,
+    ) and "rare values share index 1" in told["reason"]
     assert (encoded.categorical == 1).mean() == 0.9
 
 
 def test_an_id_and_its_caption_are_kept_once():
-    frame = pl.DataFrame({"activity_name": ["Logon", "Logoff", "Logon", None], "activity_id": [1, 2, 1, None], "other": ["a", "b", "b", None]})
+    frame = pl.DataFrame(
+        {
+            "activity_name": ["Logon", "Logoff", "Logon", None],
+            "activity_id": [1, 2, 1, None],
+            "other": ["a", "b", "b", None],
+        }
+    )
     told = EventEncoder().fit(frame).describe()
     assert told["decision"].to_list() == ["kept", "dropped", "kept"]
     assert "one-to-one with activity_id of the same object" in told["reason"][1]
 
 
 def test_what_is_one_to_one_by_chance_is_kept():
-    frame = pl.DataFrame({
-        "actor.user.name": ["anaya", "ben", "anaya", "cleo"], "device.hostname": ["pc-1", "pc-2", "pc-1", "pc-3"],  # each user has one host
-        "actor.user.full_name": ["A", "B", "A", "C"], "actor.user.domain": ["d1", "d2", None, "d3"],
-        "user.name": ["anaya", "ben", "anaya", "cleo"], "traffic.bytes": [1, 2, 5, 9], "traffic.bits": [8, 16, 40, 72], "bytes": [1.0, 2.0, 5.0, 9.0],
-    })
+    frame = pl.DataFrame(
+        {
+            "actor.user.name": ["anaya", "ben", "anaya", "cleo"],
+            "device.hostname": ["pc-1", "pc-2", "pc-1", "pc-3"],  # each user has one host
+            "actor.user.full_name": ["A", "B", "A", "C"],
+            "actor.user.domain": ["d1", "d2", None, "d3"],
+            "user.name": ["anaya", "ben", "anaya", "cleo"],
+            "traffic.bytes": [1, 2, 5, 9],
+            "traffic.bits": [8, 16, 40, 72],
+            "bytes": [1.0, 2.0, 5.0, 9.0],
+        }
+    )
     encoder = EventEncoder().fit(frame)
-    dropped = {c.column: c.reason.rpartition("; ")[2] for c in encoder.columns_ if c.decision == "dropped"}
+    dropped = {
+        c.column: c.reason.rpartition("; ")[2] for c in encoder.columns_ if c.decision == "dropped"
+    }
     assert dropped == {
-        "actor.user.name": "the same values as user.name", "actor.user.full_name": "one-to-one with actor.user.name of the same object",
+        "actor.user.name": "the same values as user.name",
+        "actor.user.full_name": "one-to-one with actor.user.name of the same object",
         "traffic.bytes": "the same values as bytes",
     }
     known = encoder.transform(frame.with_columns(pl.lit("pc-3").alias("device.hostname")))
@@ -243,19 +424,34 @@ def test_an_excluded_field_is_left_out_with_all_below_it(rows):
 
 
 def test_other_columns_than_at_fit_transform_all_the_same(rows, encoder):
-    frame = rows.select("time", "class_uid").with_columns(pl.lit("x").alias("brand.new"), pl.lit(1).alias("brand.newer"))
+    frame = rows.select("time", "class_uid").with_columns(
+        pl.lit("x").alias("brand.new"), pl.lit(1).alias("brand.newer")
+    )
     fresh = clone(encoder).fit(rows)
-    with pytest.warns(UserWarning, match="columns unknown at fit are ignored: brand.new, brand.newer") as caught:
+    with pytest.warns(
+        UserWarning, match="columns unknown at fit are ignored: brand.new, brand.newer"
+    ) as caught:
         encoded = fresh.transform(frame)
     assert len(caught) == 1 and sound(encoded, len(rows))
     place = encoded.categorical_names.index("api.operation")
-    assert (encoded.categorical[:, place] == 0).all() and (encoded.numeric[:, encoded.numeric_names.index("traffic.bytes")] == 0).all()
+    assert (encoded.categorical[:, place] == 0).all() and (
+        encoded.numeric[:, encoded.numeric_names.index("traffic.bytes")] == 0
+    ).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # said once
         fresh.transform(frame)
 
 
-@pytest.mark.parametrize("frame", [pl.DataFrame(), pl.DataFrame({"x": []}), pl.DataFrame({"x": [None, None]}), pl.DataFrame({"x": [3, 3]}), pl.DataFrame({"x": ["a"]})])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pl.DataFrame(),
+        pl.DataFrame({"x": []}),
+        pl.DataFrame({"x": [None, None]}),
+        pl.DataFrame({"x": [3, 3]}),
+        pl.DataFrame({"x": ["a"]}),
+    ],
+)
 def test_frames_that_say_nothing_give_arrays_without_columns(frame, rows, encoder):
     assert EventEncoder().fit_transform(frame).numeric.shape == (frame.height, 0)
     with warnings.catch_warnings():
@@ -284,7 +480,9 @@ def test_neither_the_order_of_rows_nor_of_columns_nor_the_batches_matter(rows, e
     other = EventEncoder().fit(shuffled)
     assert other.describe().equals(encoder.describe())
     whole, mixed = encoder.transform(rows), other.transform(shuffled)
-    assert np.array_equal(whole.categorical[order], mixed.categorical) and np.array_equal(whole.numeric[order], mixed.numeric)
+    assert np.array_equal(whole.categorical[order], mixed.categorical) and np.array_equal(
+        whole.numeric[order], mixed.numeric
+    )
     parts = [encoder.transform(rows[start : start + 333]) for start in range(0, len(rows), 333)]
     assert np.array_equal(np.concatenate([p.categorical for p in parts]), whole.categorical)
     assert np.array_equal(np.concatenate([p.numeric for p in parts]), whole.numeric)
@@ -296,15 +494,24 @@ def test_what_is_transformed_later_changes_nothing_that_was_fitted(rows):
     before, first = encoder.describe(), encoder.transform(rows[:1000])
     encoder.transform(rows[1000:])
     assert encoder.describe().equals(before) and same(encoder.transform(rows[:1000]), first)
-    extreme = rows[1000:].with_columns(pl.lit(10**18).alias("traffic.bytes"), pl.lit("nobody").alias("actor.user.name"))
-    assert same(EventEncoder().fit(pl.concat([rows[:1000], extreme])[:1000]).transform(rows[:1000]), first)
+    extreme = rows[1000:].with_columns(
+        pl.lit(10**18).alias("traffic.bytes"), pl.lit("nobody").alias("actor.user.name")
+    )
+    assert same(
+        EventEncoder().fit(pl.concat([rows[:1000], extreme])[:1000]).transform(rows[:1000]), first
+    )
 
 
 def test_saved_and_loaded_encodes_the_same(rows, encoder, tmp_path):
     encoder.save(tmp_path / "enc")
-    assert sorted(p.name for p in (tmp_path / "enc").iterdir()) == ["encoder.json", "scales.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "enc").iterdir()) == [
+        "encoder.json",
+        "scales.safetensors",
+    ]
     loaded = EventEncoder.load(tmp_path / "enc")
-    assert same(loaded.transform(rows), encoder.transform(rows)) and loaded.describe().equals(encoder.describe())
+    assert same(loaded.transform(rows), encoder.transform(rows)) and loaded.describe().equals(
+        encoder.describe()
+    )
     assert loaded.get_params() == encoder.get_params()
 
 
@@ -312,9 +519,20 @@ def test_a_damaged_or_newer_saved_encoder_is_refused(encoder, tmp_path):
     with pytest.raises(FileNotFoundError, match="no saved encoder"):
         EventEncoder.load(tmp_path)
     encoder.save(tmp_path)
-    text, tensors = (tmp_path / "encoder.json").read_text(), (tmp_path / "scales.safetensors").read_bytes()
+    text, tensors = (
+        (tmp_path / "encoder.json").read_text(),
+        (tmp_path / "scales.safetensors").read_bytes(),
+    )
     content = json.loads(text)
-    damaged = [text[: len(text) // 2], "", "[]", "null", "{}", text.replace("quantity", "category"), text.replace("kept", "dropped", 1)]
+    damaged = [
+        text[: len(text) // 2],
+        "",
+        "[]",
+        "null",
+        "{}",
+        text.replace("quantity", "category"),
+        text.replace("kept", "dropped", 1),
+    ]
     damaged += [json.dumps({k: v for k, v in content.items() if k != gone}) for gone in content]
     for bad in damaged:
         (tmp_path / "encoder.json").write_text(bad)
@@ -337,9 +555,18 @@ def test_equal_events_are_encoded_equally_in_another_process(rows, encoder, tmp_
         "e = EventEncoder().fit_transform(pl.read_parquet(sys.argv[1]))\n"
         "print(hashlib.sha256(e.numeric.tobytes() + e.categorical.tobytes()).hexdigest())"
     )
-    out = subprocess.run([sys.executable, "-c", code, tmp_path / "rows"], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    out = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "rows"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "7"},
+    )
     here = encoder.transform(rows)
-    assert out.stdout.strip() == hashlib.sha256(here.numeric.tobytes() + here.categorical.tobytes()).hexdigest()
+    assert (
+        out.stdout.strip()
+        == hashlib.sha256(here.numeric.tobytes() + here.categorical.tobytes()).hexdigest()
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -352,10 +579,14 @@ def test_transform_never_raises_and_save_load_batches_and_order_change_nothing(f
         whole = encoder.transform(other)
         assert sound(whole, other.height)
         backward = EventEncoder().fit(fitted.reverse())
-        assert backward.describe().equals(encoder.describe()) and same(backward.transform(other), whole)
+        assert backward.describe().equals(encoder.describe()) and same(
+            backward.transform(other), whole
+        )
         for row in range(other.height):
             single = encoder.transform(other[row])
-            assert np.array_equal(single.numeric[0], whole.numeric[row]) and np.array_equal(single.categorical[0], whole.categorical[row])
+            assert np.array_equal(single.numeric[0], whole.numeric[row]) and np.array_equal(
+                single.categorical[0], whole.categorical[row]
+            )
         with tempfile.TemporaryDirectory() as folder:
             encoder.save(folder)
             assert same(EventEncoder.load(folder).transform(other), whole)

@@ -95,7 +95,9 @@ def test_helpers_end_with_the_process_that_started_them():
         "import os, time\nfrom nbsrc.helpers import helpers\n"
         "with helpers(1) as processes:\n    print(processes[0].submit(os.getpid).result(), flush=True)\n    time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as process:
         helper = psutil.Process(int(process.stdout.readline()))
         process.send_signal(signal.SIGKILL)
     helper.wait(timeout=30)

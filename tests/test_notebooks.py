@@ -9,11 +9,19 @@ import pytest
 from chapters import ROOT, execute, parse
 from nbformat.v4 import new_code_cell, new_notebook
 
-from notebooks import ROLE, VERBATIM, Book, Chapter, ExportError, export, exported_paths, learn_directives
+from notebooks import (
+    ROLE,
+    VERBATIM,
+    Book,
+    Chapter,
+    ExportError,
+    export,
+    exported_paths,
+    learn_directives,
+)
 
 CHAPTERS = exported_paths()
 COMMITTED = ROOT / "notebooks"
-
 
 
 def read(path):
@@ -23,7 +31,10 @@ def read(path):
 def exported(text, tmp_path):
     """The notebook of a chapter with this text."""
     path = tmp_path / "chapter.md"
-    path.write_text("---\nfile_format: mystnb\nkernelspec: {name: python3, display_name: Python 3}\n---\n" + text)
+    path.write_text(
+        "---\nfile_format: mystnb\nkernelspec: {name: python3, display_name: Python 3}\n---\n"
+        + text
+    )
     book = Book()
     learn_directives(book, text)
     return Chapter(path, book, {}).exported()
@@ -32,7 +43,9 @@ def exported(text, tmp_path):
 def text_of(notebook):
     """What a reader reads: the Markdown of its text cells and of the cells that fill numbers in."""
     return "\n\n".join(
-        cell.source for cell in notebook.cells if cell.cell_type == "markdown" or cell.source.startswith("Markdown(")
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" or cell.source.startswith("Markdown(")
     )
 
 
@@ -58,7 +71,11 @@ def test_a_notebook_differs_only_where_its_chapter_does(path):
     notebook = read(path)
     ids = [cell.id for cell in notebook.cells]
     assert len(ids) == len(set(ids))
-    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
+    assert all(
+        not cell.outputs and cell.execution_count is None
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -67,25 +84,33 @@ def test_every_cell_of_the_chapter_is_in_the_notebook_in_order(path):
     for cell in parse(path.read_text(encoding="utf-8"), path).cells:
         wanted = cell.source.replace("from myst_nb import glue", "").strip()
         if cell.cell_type == "code" and wanted:
-            assert any(source.strip() == wanted for source in cells), f"missing or out of order:\n{wanted}"
+            assert any(source.strip() == wanted for source in cells), (
+                f"missing or out of order:\n{wanted}"
+            )
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_notebook_runs_alone_in_an_empty_folder(path, tmp_path):
     notebook = read(path)
-    if path.stem.startswith("part2"):  # the page is executed with all epochs; here only that it runs is asked
+    if path.stem.startswith(
+        "part2"
+    ):  # the page is executed with all epochs; here only that it runs is asked
         (cell,) = [cell for cell in notebook.cells if "SEED, EPOCHS = 0, 8" in cell.source]
         cell.source = cell.source.replace("SEED, EPOCHS = 0, 8", "SEED, EPOCHS = 0, 1")
     notebook.cells.append(new_code_cell("import nbsrc\nprint(nbsrc.__file__)"))
     execute(notebook, path.stem, folder=tmp_path)
-    assert str(tmp_path) in notebook.cells[-1].outputs[0].text, "it ran on the installed nbsrc, not on its own"
+    assert str(tmp_path) in notebook.cells[-1].outputs[0].text, (
+        "it ran on the installed nbsrc, not on its own"
+    )
     for cell in notebook.cells:
         if cell.source.startswith("Markdown("):  # the text that quotes numbers has them
             assert not re.search(r"\{numbers|\bnan\b", cell.outputs[0].data["text/markdown"])
 
 
 def run_with(cells, folder):
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook = new_notebook(
+        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    )
     execute(notebook, "notebook", folder=folder)
     return "".join(output.get("text", "") for output in cells[-1].outputs)
 
@@ -94,9 +119,13 @@ def run_with(cells, folder):
 def test_who_removes_the_skip_in_the_listing_sees_a_block_without_skip(edit, tmp_path):
     """The block itself, a network built of it by nbsrc, and a function imported before the edit, all follow."""
     cells = read(ROOT / "part1-resnet.md").cells
-    first = next(i for i, cell in enumerate(cells) if cell.source.startswith("%%writefile nbsrc/training"))
+    first = next(
+        i for i, cell in enumerate(cells) if cell.source.startswith("%%writefile nbsrc/training")
+    )
     front = [cell for cell in cells[: first + 1] if cell.cell_type == "code"]
-    listing = next(cell for cell in cells if cell.source.startswith("%%listing nbsrc.blocks BasicBlock"))
+    listing = next(
+        cell for cell in cells if cell.source.startswith("%%listing nbsrc.blocks BasicBlock")
+    )
     assert "out += identity" in listing.source
     if edit:
         listing.source = listing.source.replace(edit, "pass")
@@ -124,7 +153,10 @@ def test_directives_come_out_as_what_they_mean(tmp_path):
     assert "**Left**\n\nOne, see Exercise 1 and (1)." in text
     assert "$$\na = b \\tag{1}\n$$" in text
     assert "**Table 1.** Words\n\n| a | b |\n| --- | --- |\n| 1 | 2 and more |" in text
-    assert "```mermaid\nflowchart LR\n  a --> b\n```\n\n*Fig. 1. A to b.*\n\n*The diagram: an edge*" in text
+    assert (
+        "```mermaid\nflowchart LR\n  a --> b\n```\n\n*Fig. 1. A to b.*\n\n*The diagram: an edge*"
+        in text
+    )
     assert "<summary>Solution to Exercise 1</summary>\n\nOne." in text
     assert "`{ref}` is a role and `(x)=` a target" in text
     assert "```python\n:::{note}\n```" in text
@@ -157,7 +189,9 @@ def test_a_notebook_installs_packages_in_the_versions_needed_and_on_colab_only(p
     assert not packages & (sys.stdlib_module_names | {"nbsrc", "myst_nb", "myst-nb"})
     guard = setup.index('if "google.colab" in sys.modules:')
     assert "pip" not in setup[:guard]
-    assert all(line.startswith("    ") or not line for line in setup[guard:].split("\n\n")[1].split("\n"))
+    assert all(
+        line.startswith("    ") or not line for line in setup[guard:].split("\n\n")[1].split("\n")
+    )
 
 
 CONSTRUCTS = """

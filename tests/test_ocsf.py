@@ -23,13 +23,33 @@ from nbsrc.ocsf import EventEncoder, flatten, iter_events, read_events, stack
 
 EXAMPLES = Path(__file__).parents[1].parent / "shared" / "data" / "ocsf-examples"
 EVENTS = [
-    {"class_uid": 3002, "time": 1, "metadata": {"version": "1.1.0"}, "user": {"name": "anaya", "uid": "u1"}, "is_mfa": True},
-    {"class_uid": 4001, "time": 2, "metadata": {"version": "1.3.0"}, "traffic": {"bytes": 344, "packets": 8}, "duration": 0.006},
-    {"class_uid": 6003, "time": 3, "metadata": {"version": "1.2.0"}, "resources": [{"name": "a"}, {"name": "b", "type": "pod"}]},
+    {
+        "class_uid": 3002,
+        "time": 1,
+        "metadata": {"version": "1.1.0"},
+        "user": {"name": "anaya", "uid": "u1"},
+        "is_mfa": True,
+    },
+    {
+        "class_uid": 4001,
+        "time": 2,
+        "metadata": {"version": "1.3.0"},
+        "traffic": {"bytes": 344, "packets": 8},
+        "duration": 0.006,
+    },
+    {
+        "class_uid": 6003,
+        "time": 3,
+        "metadata": {"version": "1.2.0"},
+        "resources": [{"name": "a"}, {"name": "b", "type": "pod"}],
+    },
 ]
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc") | st.text(max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from("abc") | st.text(max_size=2), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 objects = st.dictionaries(st.sampled_from(["a", "b", "time", "user"]), values, max_size=4)
@@ -56,15 +76,31 @@ def lines(events):
     return "\n".join(map(json.dumps, events))
 
 
-@pytest.mark.parametrize("form", ["lines", "lines.gz", "array", "indented array", "array.gz", "parquet", "crlf", "bom", "indented objects"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "lines",
+        "lines.gz",
+        "array",
+        "indented array",
+        "array.gz",
+        "parquet",
+        "crlf",
+        "bom",
+        "indented objects",
+    ],
+)
 def test_the_same_events_are_read_from_every_form_of_file(form, tmp_path):
     path = tmp_path / "events"
     if form == "parquet":
         pl.DataFrame(EVENTS, infer_schema_length=None).write_parquet(path)
     else:
         text = {
-            "lines": lines(EVENTS), "array": json.dumps(EVENTS), "indented array": json.dumps(EVENTS, indent=2),
-            "crlf": lines(EVENTS).replace("\n", "\r\n"), "bom": "\ufeff" + lines(EVENTS),
+            "lines": lines(EVENTS),
+            "array": json.dumps(EVENTS),
+            "indented array": json.dumps(EVENTS, indent=2),
+            "crlf": lines(EVENTS).replace("\n", "\r\n"),
+            "bom": "\ufeff" + lines(EVENTS),
             "indented objects": "\n".join(json.dumps(e, indent=1) for e in EVENTS),
         }[form.removesuffix(".gz")].encode()
         path.write_bytes(gzip.compress(text) if form.endswith(".gz") else text)
@@ -80,8 +116,19 @@ def test_one_object_is_one_event(write):
 
 def test_real_events_of_six_products_and_four_schema_versions_are_read_in_one_call(tmp_path):
     files = sorted(EXAMPLES.glob("*.json"))
-    if not files:  # the same shapes: pretty-printed, one event a file, a type that differs from file to file
-        for i, event in enumerate([*EVENTS, {"time": "2022-10-13T21:02:36Z", "src_endpoint": {"port": "15083"}, "answers": {"type": "A"}}]):
+    if (
+        not files
+    ):  # the same shapes: pretty-printed, one event a file, a type that differs from file to file
+        for i, event in enumerate(
+            [
+                *EVENTS,
+                {
+                    "time": "2022-10-13T21:02:36Z",
+                    "src_endpoint": {"port": "15083"},
+                    "answers": {"type": "A"},
+                },
+            ]
+        ):
             (tmp_path / f"{i}.json").write_text("\n" + json.dumps(event, indent=2))
         files = sorted(tmp_path.glob("*.json"))
     events, rejects = read_events(files)
@@ -89,7 +136,9 @@ def test_real_events_of_six_products_and_four_schema_versions_are_read_in_one_ca
     for event, file in zip(events.to_dicts(), files, strict=True):
         truth = json.loads(file.read_text())
         assert str(event["time"]) == str(truth.get("time"))
-        assert event["metadata"] is None or without_nulls(event["metadata"]) == without_nulls(truth["metadata"])
+        assert event["metadata"] is None or without_nulls(event["metadata"]) == without_nulls(
+            truth["metadata"]
+        )
     assert flatten(events).height == len(files)
 
 
@@ -112,13 +161,27 @@ def test_a_missing_path_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (b'{"a": 1', "not JSON"), (b"nonsense", "not JSON"), (b"[1, 2]", "not an object"), (b"null", "not an object"), (b"7", "not an object"),
-        (b'{"a": 1, "a": 2}', "key given twice: 'a'"), (b'{"b": {"c": {"d": 1}, "c": {"e": 2}}}', "key given twice: 'c'"),
-        (b'{"a": 1e999}', "number too large"), (b'{"a": -1e999}', "number too large"), (b'{"a": %s}' % (b"9" * 400), "number too large"),
-        (b'{"a": %s}' % (b"9" * 5000), "integer"), (b'{"a": NaN}', "not JSON: NaN"), (b'{"a": -Infinity}', "not JSON: -Infinity"),
-        (b'{"a": "\xff"}', "not UTF-8: byte 8"), (b'{"a":' * 200 + b"1" + b"}" * 200, "nested deeper than 64"),
-        (b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 64"), (b'{"a":' * 50_000, "nested too deeply"),
-        (b'{"a": 1}{"a": 2}', "not JSON"), (b'{"a": 1}\x00', "not JSON"), (b'{"a": "x\ty"}', "not JSON"), (b'{"a": 01}', "not JSON"),
+        (b'{"a": 1', "not JSON"),
+        (b"nonsense", "not JSON"),
+        (b"[1, 2]", "not an object"),
+        (b"null", "not an object"),
+        (b"7", "not an object"),
+        (b'{"a": 1, "a": 2}', "key given twice: 'a'"),
+        (b'{"b": {"c": {"d": 1}, "c": {"e": 2}}}', "key given twice: 'c'"),
+        (b'{"a": 1e999}', "number too large"),
+        (b'{"a": -1e999}', "number too large"),
+        (b'{"a": %s}' % (b"9" * 400), "number too large"),
+        (b'{"a": %s}' % (b"9" * 5000), "integer"),
+        (b'{"a": NaN}', "not JSON: NaN"),
+        (b'{"a": -Infinity}', "not JSON: -Infinity"),
+        (b'{"a": "\xff"}', "not UTF-8: byte 8"),
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "nested deeper than 64"),
+        (b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper than 64"),
+        (b'{"a":' * 50_000, "nested too deeply"),
+        (b'{"a": 1}{"a": 2}', "not JSON"),
+        (b'{"a": 1}\x00', "not JSON"),
+        (b'{"a": "x\ty"}', "not JSON"),
+        (b'{"a": 01}', "not JSON"),
     ],
 )
 def test_one_bad_line_costs_one_line_and_says_why(bad, reason, write):
@@ -145,7 +208,9 @@ def test_an_array_loses_only_its_broken_element(write):
 
 
 def test_a_broken_gzip_stream_keeps_what_came_before(write):
-    whole = gzip.compress("\n".join(f'{{"a": {i}, "b": "{i * 7919 % 10007}"}}' for i in range(20_000)).encode())
+    whole = gzip.compress(
+        "\n".join(f'{{"a": {i}, "b": "{i * 7919 % 10007}"}}' for i in range(20_000)).encode()
+    )
     events, rejects = read_events(write(whole[: len(whole) // 2]))
     assert events.height > 1000 and events["a"].drop_nulls().to_list() == list(range(events.height))
     assert 0 in rejects["row"] and "cannot be read to its end" in rejects.filter(row=0)["reason"][0]
@@ -160,7 +225,13 @@ def test_a_damaged_parquet_file_is_a_reject(write):
 @pytest.mark.parametrize("batch_size", [7, 10, 100])
 @pytest.mark.parametrize("damaged", range(4))
 def test_a_damaged_row_group_costs_only_its_own_rows(damaged, batch_size, tmp_path):
-    pq.write_table(pa.table({"a": range(40)}), tmp_path / "p", row_group_size=10, use_dictionary=False, compression="zstd")
+    pq.write_table(
+        pa.table({"a": range(40)}),
+        tmp_path / "p",
+        row_group_size=10,
+        use_dictionary=False,
+        compression="zstd",
+    )
     data = bytearray((tmp_path / "p").read_bytes())
     column = pq.ParquetFile(tmp_path / "p").metadata.row_group(damaged).column(0)
     start, size = column.data_page_offset, column.total_compressed_size
@@ -168,9 +239,14 @@ def test_a_damaged_row_group_costs_only_its_own_rows(damaged, batch_size, tmp_pa
     (tmp_path / "p").write_bytes(data)
     parts = list(iter_events(tmp_path / "p", batch_size=batch_size))
     lost = range(damaged * 10, damaged * 10 + 10)
-    assert [a for events, _ in parts for a in events.to_dict(as_series=False).get("a", [])] == [a for a in range(40) if a not in lost]
+    assert [a for events, _ in parts for a in events.to_dict(as_series=False).get("a", [])] == [
+        a for a in range(40) if a not in lost
+    ]
     rejects = pl.concat(rejects for _, rejects in parts)
-    assert rejects["row"].to_list() == [a + 1 for a in lost] and rejects["reason"].str.starts_with("not readable: ").all()
+    assert (
+        rejects["row"].to_list() == [a + 1 for a in lost]
+        and rejects["reason"].str.starts_with("not readable: ").all()
+    )
 
 
 def test_bytes_that_are_not_utf8_in_parquet_are_rejects(tmp_path):
@@ -180,18 +256,29 @@ def test_bytes_that_are_not_utf8_in_parquet_are_rejects(tmp_path):
     assert events["a"].to_list() == ["fine", "fine"]
     assert rejects["row"].to_list() == [2] and "UTF8" in rejects["reason"][0]
     for part in (b"the_name", b"the_key"):
-        pq.write_table(pa.table({"the_name": [1]}).replace_schema_metadata({"the_key": "1"}), tmp_path / "p")
-        (tmp_path / "p").write_bytes((tmp_path / "p").read_bytes().replace(part, b"\xff" * len(part)))
+        pq.write_table(
+            pa.table({"the_name": [1]}).replace_schema_metadata({"the_key": "1"}), tmp_path / "p"
+        )
+        (tmp_path / "p").write_bytes(
+            (tmp_path / "p").read_bytes().replace(part, b"\xff" * len(part))
+        )
         events, rejects = read_events(tmp_path / "p")
-        assert (events.height, rejects["row"].to_list()) == ((0, [0]) if part == b"the_name" else (1, []))
+        assert (events.height, rejects["row"].to_list()) == (
+            (0, [0]) if part == b"the_name" else (1, [])
+        )
 
 
 def test_a_decimal_with_more_digits_than_can_be_held_is_a_reject_and_not_another_number(tmp_path):
-    pq.write_table(pa.table({"x": [{"a": decimal.Decimal("1.5")}]}, pa.schema({"x": pa.struct({"a": pa.decimal256(60, 2)})})), tmp_path / "p")
+    pq.write_table(
+        pa.table(
+            {"x": [{"a": decimal.Decimal("1.5")}]},
+            pa.schema({"x": pa.struct({"a": pa.decimal256(60, 2)})}),
+        ),
+        tmp_path / "p",
+    )
     events, rejects = read_events(tmp_path / "p")
     assert events.is_empty() and rejects["row"].to_list() == [0]
     assert rejects["reason"][0].endswith("x.a is decimal with 60 digits, and 38 can be held")
-
 
 
 def test_a_type_that_differs_from_record_to_record_keeps_every_value(write):
@@ -209,7 +296,12 @@ def test_a_type_that_differs_from_record_to_record_keeps_every_value(write):
     assert column("[1, true]", "[2.5]") == [["1", "true"], ["2.5"]]
     assert column("9223372036854775807", "-1") == [2**63 - 1, -1]
     assert column("9223372036854775808", "1") == [2.0**63, 1.0]
-    assert column(r'"\ud83d\ude00"', r'"\ud800x"', r'"\\ud800"', r'"\udc00\ud800"') == ["\U0001f600", "\ufffdx", "\\ud800", "\ufffd\ufffd"]
+    assert column(r'"\ud83d\ude00"', r'"\ud800x"', r'"\\ud800"', r'"\udc00\ud800"') == [
+        "\U0001f600",
+        "\ufffdx",
+        "\\ud800",
+        "\ufffd\ufffd",
+    ]
 
 
 def test_a_field_that_comes_late_is_read(write):
@@ -226,10 +318,14 @@ def test_a_map_with_ids_for_keys_becomes_text_and_not_a_thousand_columns(write):
 
 
 def test_parquet_of_a_data_lake_keeps_its_types(tmp_path):
-    table = pa.table({
-        "time": pa.array([1_700_000_000_000], pa.timestamp("ms")), "tags": pa.array([[("k", "v")]], pa.map_(pa.string(), pa.string())),
-        "src_endpoint": [{"port": 1, "ip": "10.0.0.1"}], "traffic.bytes": pa.array([7], pa.uint64()),
-    })
+    table = pa.table(
+        {
+            "time": pa.array([1_700_000_000_000], pa.timestamp("ms")),
+            "tags": pa.array([[("k", "v")]], pa.map_(pa.string(), pa.string())),
+            "src_endpoint": [{"port": 1, "ip": "10.0.0.1"}],
+            "traffic.bytes": pa.array([7], pa.uint64()),
+        }
+    )
     pq.write_table(table, tmp_path / "p")
     (tmp_path / "j").write_text('{"time": "x", "traffic": {"bytes": 8}}')
     rows = flatten(read_events([tmp_path / "p", tmp_path / "j"])[0])
@@ -249,13 +345,28 @@ def test_a_map_of_parquet_is_an_object_with_its_keys(tmp_path):
     events, rejects = read_events(tmp_path / "p")
     rows = flatten(events)
     assert rejects.is_empty()
-    assert rows.columns == ["labels.region", "labels.zone", "labels.tier", "x.y.n", "many", "list.length", "list.first.7"]
-    assert rows["labels.region"].to_list() == ["eu", None, None, None] and rows["labels.tier"].to_list() == [None, None, None, "x"]
+    assert rows.columns == [
+        "labels.region",
+        "labels.zone",
+        "labels.tier",
+        "x.y.n",
+        "many",
+        "list.length",
+        "list.first.7",
+    ]
+    assert rows["labels.region"].to_list() == ["eu", None, None, None] and rows[
+        "labels.tier"
+    ].to_list() == [None, None, None, "x"]
     assert rows["x.y.n"].to_list() == [0, 1, 2, 3] and rows["list.first.7"].to_list() == [True] * 4
     assert json.loads(rows["many"][3]) == {f"id-{i}-3": i for i in range(300)}
     (tmp_path / "j").write_text('{"labels": {"region": "us"}, "x": 1}')
     both = flatten(read_events([tmp_path / "p", tmp_path / "j"])[0])
-    assert [json.loads(text) for text in both["labels"].drop_nulls()] == [{"region": "eu", "zone": "1"}, {}, {"tier": "x"}, {"region": "us"}]
+    assert [json.loads(text) for text in both["labels"].drop_nulls()] == [
+        {"region": "eu", "zone": "1"},
+        {},
+        {"tier": "x"},
+        {"region": "us"},
+    ]
 
 
 ARROW = {
@@ -283,20 +394,30 @@ def test_every_type_of_arrow_is_encoded_and_beside_a_text_becomes_text(name, wit
     assert events.height == 1 and rejects.is_empty()
     EventEncoder().fit_transform(flatten(events))
     both = read_events([tmp_path / "p", tmp_path / "j"])[0]["a"]
-    assert both.dtype == pl.String and both[1] == "text" and (both[0] is None) == (name == "null" and not within)
+    assert (
+        both.dtype == pl.String
+        and both[1] == "text"
+        and (both[0] is None) == (name == "null" and not within)
+    )
 
 
 def test_numbers_and_bytes_beside_texts_are_written_in_one_way():
-    frames = [pl.DataFrame({"a": values}) for values in ([2.0, 0.5], [b"\xff"], [[b"\xff", b"x"]], ["x"])]
+    frames = [
+        pl.DataFrame({"a": values}) for values in ([2.0, 0.5], [b"\xff"], [[b"\xff", b"x"]], ["x"])
+    ]
     assert stack(frames)["a"].to_list() == ["2", "0.5", "ff", '["ff", "78"]', "x"]
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "array", "many groups.parquet", "one group.parquet"])
+@pytest.mark.parametrize(
+    "suffix", ["jsonl", "jsonl.gz", "array", "many groups.parquet", "one group.parquet"]
+)
 def test_batches_hold_the_same_events_as_one_reading(suffix, tmp_path):
     rows = [{"n": i, "x": {"y": [i, i + 1]}, **({"s": "x"} if i % 7 else {})} for i in range(100)]
     path = tmp_path / suffix
     if suffix.endswith("parquet"):
-        pl.DataFrame(rows, infer_schema_length=None).write_parquet(path, row_group_size=13 if "many" in suffix else 1000)
+        pl.DataFrame(rows, infer_schema_length=None).write_parquet(
+            path, row_group_size=13 if "many" in suffix else 1000
+        )
     else:
         data = json.dumps(rows).encode() if suffix == "array" else lines(rows).encode()
         path.write_bytes(gzip.compress(data) if suffix.endswith("gz") else data)
@@ -324,22 +445,50 @@ def test_memory_grows_with_the_batch_and_not_with_the_file(form, tmp_path):
     for n in (10_000, 110_000):  # more than the batches that are in memory at once
         path = tmp_path / str(n)
         if form == "parquet":  # one row group
-            table = pa.table({"n": range(n), "user": [{"name": f"user {i}", "note": "x" * 900} for i in range(n)]})
-            pq.write_table(table, path, row_group_size=n, use_dictionary=False, compression="none", data_page_size=2**16)
+            table = pa.table(
+                {
+                    "n": range(n),
+                    "user": [{"name": f"user {i}", "note": "x" * 900} for i in range(n)],
+                }
+            )
+            pq.write_table(
+                table,
+                path,
+                row_group_size=n,
+                use_dictionary=False,
+                compression="none",
+                data_page_size=2**16,
+            )
         else:
             with path.open("w") as file:
-                file.writelines(f'{{"n": {i}, "user": {{"name": "user {i}", "note": "{"x" * 900}"}}}}\n' for i in range(n))
-        out = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True).stdout.split()
+                file.writelines(
+                    f'{{"n": {i}, "user": {{"name": "user {i}", "note": "{"x" * 900}"}}}}\n'
+                    for i in range(n)
+                )
+        out = subprocess.run(
+            [sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=True
+        ).stdout.split()
         assert int(out[0]) == n
         peak[n] = int(out[1]) * 1024
     assert peak[110_000] - peak[10_000] < 100_000 * 900 / 2  # less than half of the text alone
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.binary(max_size=30) | st.sampled_from([b'{"a":1}', b'{"a":{"b":2}}', b'{"a":[', b"[", b'{"a":"x"}', b'{"a":true}', b"{}"]), max_size=6))
+@given(
+    st.lists(
+        st.binary(max_size=30)
+        | st.sampled_from(
+            [b'{"a":1}', b'{"a":{"b":2}}', b'{"a":[', b"[", b'{"a":"x"}', b'{"a":true}', b"{}"]
+        ),
+        max_size=6,
+    )
+)
 @example([b'{"\\u0000":1}', b"{}", b"x"])
 def test_read_and_rejected_make_given_for_any_lines(parts):
-    parts = [b'{"first":1}', *(p.replace(b"\n", b" ") for p in parts)]  # the first line makes it JSON Lines
+    parts = [
+        b'{"first":1}',
+        *(p.replace(b"\n", b" ") for p in parts),
+    ]  # the first line makes it JSON Lines
     events, rejects = read_bytes(b"\n".join(parts))
     assert events.height + rejects.height == sum(not p.isspace() and p != b"" for p in parts)
     good = 0
@@ -355,16 +504,33 @@ def test_read_and_rejected_make_given_for_any_lines(parts):
 @given(st.binary(max_size=60) | st.text('{}[]",:1ae\n \\', max_size=30).map(str.encode))
 def test_any_bytes_are_read_or_rejected(data):
     events, rejects = read_bytes(data)
-    assert bool(data.strip(b" \t\r\n\x0b\x0c")) == bool(events.height + rejects.height) or data.strip() in (b"[]", b"\xef\xbb\xbf")
+    assert bool(data.strip(b" \t\r\n\x0b\x0c")) == bool(
+        events.height + rejects.height
+    ) or data.strip() in (b"[]", b"\xef\xbb\xbf")
     assert flatten(events).height == events.height
 
 
 PARQUET = io.BytesIO()
-pq.write_table(pa.table({"n": range(40), "user": [{"name": f"user {i % 7}", "tags": ["x"] * (i % 3)} for i in range(40)]}), PARQUET, row_group_size=10)
+pq.write_table(
+    pa.table(
+        {
+            "n": range(40),
+            "user": [{"name": f"user {i % 7}", "tags": ["x"] * (i % 3)} for i in range(40)],
+        }
+    ),
+    PARQUET,
+    row_group_size=10,
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.integers(4, len(PARQUET.getvalue()) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.tuples(st.integers(4, len(PARQUET.getvalue()) - 1), st.integers(0, 255)),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_every_row_of_a_damaged_parquet_file_is_read_or_rejected(damage):
     data = bytearray(PARQUET.getvalue())
     for at, byte in damage:
@@ -395,7 +561,12 @@ def big(value):
     """Whether the value holds what is documented to be read with a change or rejected."""
     if isinstance(value, dict | list):
         return any(map(big, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, int) and abs(value) >= 2**63 or isinstance(value, float) and not math.isfinite(value)
+    return (
+        isinstance(value, int)
+        and abs(value) >= 2**63
+        or isinstance(value, float)
+        and not math.isfinite(value)
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -416,7 +587,11 @@ def told(value):
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return told(inner) if inner is not None else value
     if isinstance(value, dict):
-        return {k.encode("utf-16", "surrogatepass").decode("utf-16", "replace"): told(v) for k, v in value.items() if v is not None}
+        return {
+            k.encode("utf-16", "surrogatepass").decode("utf-16", "replace"): told(v)
+            for k, v in value.items()
+            if v is not None
+        }
     if isinstance(value, list):
         return [told(v) for v in value]
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -424,8 +599,26 @@ def told(value):
 
 @pytest.mark.parametrize(
     "odd",
-    ['{"a": 1.5}', '{"\\u0061": 1.5}', '{"a": -1e-1}', '{"a": true}', '{"a": "x"}', '{"a": [1]}', '{"a": {"b": 1}}', '{"a": 9223372036854775808}', '{"a": null}',
-     '{"l": "x"}', '{"l": [1.5, true]}', '{"o": [{"n": 1}]}', '{"o": {"n": 1.5}}', '{"o": {}}', '{"late": {"x": 1}}', '{"f": 1}', '{"f": 1, "a": 2.5}', "{}"],
+    [
+        '{"a": 1.5}',
+        '{"\\u0061": 1.5}',
+        '{"a": -1e-1}',
+        '{"a": true}',
+        '{"a": "x"}',
+        '{"a": [1]}',
+        '{"a": {"b": 1}}',
+        '{"a": 9223372036854775808}',
+        '{"a": null}',
+        '{"l": "x"}',
+        '{"l": [1.5, true]}',
+        '{"o": [{"n": 1}]}',
+        '{"o": {"n": 1.5}}',
+        '{"o": {}}',
+        '{"late": {"x": 1}}',
+        '{"f": 1}',
+        '{"f": 1, "a": 2.5}',
+        "{}",
+    ],
 )
 def test_what_a_sample_of_the_lines_does_not_show_is_read_all_the_same(odd, write):
     usual = '{"a": 1, "f": 0.5, "l": ["s"], "o": {"n": 1}}'
@@ -437,7 +630,10 @@ def test_what_a_sample_of_the_lines_does_not_show_is_read_all_the_same(odd, writ
 
 def encoded(encoder, batches):
     parts = [encoder.transform(flatten(events)) for events, _ in batches]
-    return [np.concatenate([getattr(part, name) for part in parts]) for name in ("numeric", "categorical", "time")]
+    return [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("numeric", "categorical", "time")
+    ]
 
 
 @settings(max_examples=100, deadline=None)
@@ -455,14 +651,44 @@ def test_any_objects_are_read_flattened_and_encoded(fitted, others):
             assert len(encoder.transform(rows).time) == events.height
 
 
-scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.integers(-(10**6), 10**6).map(lambda n: n / 1000) | st.sampled_from(
-    ["", "a", "b", "true", "7", "2.0", "443", 443, 443.0, 7, 7.0, "2024-05-01T10:00:00Z", 1_700_000_000_000, 1_700_000_000_000.0]
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.integers(-(10**6), 10**6).map(lambda n: n / 1000)
+    | st.sampled_from(
+        [
+            "",
+            "a",
+            "b",
+            "true",
+            "7",
+            "2.0",
+            "443",
+            443,
+            443.0,
+            7,
+            7.0,
+            "2024-05-01T10:00:00Z",
+            1_700_000_000_000,
+            1_700_000_000_000.0,
+        ]
+    )
 )
-mixed = st.fixed_dictionaries({}, optional={
-    "time": scalars, "x": scalars, "is_mfa": scalars, "tags": st.lists(scalars, max_size=3),
-    "traffic": st.fixed_dictionaries({}, optional={"bytes": scalars, "packets": scalars}), "src_endpoint": st.fixed_dictionaries({}, optional={"port": scalars}),
-    "resources": st.lists(st.fixed_dictionaries({}, optional={"name": scalars, "size": scalars}), max_size=2),
-})
+mixed = st.fixed_dictionaries(
+    {},
+    optional={
+        "time": scalars,
+        "x": scalars,
+        "is_mfa": scalars,
+        "tags": st.lists(scalars, max_size=3),
+        "traffic": st.fixed_dictionaries({}, optional={"bytes": scalars, "packets": scalars}),
+        "src_endpoint": st.fixed_dictionaries({}, optional={"port": scalars}),
+        "resources": st.lists(
+            st.fixed_dictionaries({}, optional={"name": scalars, "size": scalars}), max_size=2
+        ),
+    },
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -473,37 +699,67 @@ def test_types_that_differ_are_encoded_equally_in_batches_of_any_size(records, b
         path.write_text(lines([{"first": 1}, *records]))
         whole = list(iter_events(path))
         encoder = EventEncoder().fit(flatten(whole[0][0]))
-        for a, b in zip(encoded(encoder, whole), encoded(encoder, iter_events(path, batch_size=batch_size)), strict=True):
+        for a, b in zip(
+            encoded(encoder, whole),
+            encoded(encoder, iter_events(path, batch_size=batch_size)),
+            strict=True,
+        ):
             assert np.array_equal(a, b)
 
 
 def test_flatten_names_scalars_by_their_path_and_sums_up_lists():
-    rows = flatten(pl.DataFrame({
-        "actor": [{"user": {"name": "a", "groups": [{"name": "g1", "tags": ["z"]}, {"name": "g2", "tags": []}]}}, None],
-        "metadata": [{"profiles": ["host", "cloud", "host", None]}, {"profiles": []}],
-        "unmapped": [{"x": 1}, None], "raw_data": ["x", "y"], "observables": [[{"v": 1}], []],
-    }))
+    rows = flatten(
+        pl.DataFrame(
+            {
+                "actor": [
+                    {
+                        "user": {
+                            "name": "a",
+                            "groups": [{"name": "g1", "tags": ["z"]}, {"name": "g2", "tags": []}],
+                        }
+                    },
+                    None,
+                ],
+                "metadata": [{"profiles": ["host", "cloud", "host", None]}, {"profiles": []}],
+                "unmapped": [{"x": 1}, None],
+                "raw_data": ["x", "y"],
+                "observables": [[{"v": 1}], []],
+            }
+        )
+    )
     assert rows.to_dicts() == [
         {
-            "actor.user.name": "a", "actor.user.groups.length": 2, "actor.user.groups.first.name": "g1",
-            "actor.user.groups.first.tags.length": 1, "actor.user.groups.first.tags.all": "z",
-            "metadata.profiles.length": 4, "metadata.profiles.all": "cloud,host",
+            "actor.user.name": "a",
+            "actor.user.groups.length": 2,
+            "actor.user.groups.first.name": "g1",
+            "actor.user.groups.first.tags.length": 1,
+            "actor.user.groups.first.tags.all": "z",
+            "metadata.profiles.length": 4,
+            "metadata.profiles.all": "cloud,host",
         },
         {
-            "actor.user.name": None, "actor.user.groups.length": None, "actor.user.groups.first.name": None,
-            "actor.user.groups.first.tags.length": None, "actor.user.groups.first.tags.all": None,
-            "metadata.profiles.length": 0, "metadata.profiles.all": None,
+            "actor.user.name": None,
+            "actor.user.groups.length": None,
+            "actor.user.groups.first.name": None,
+            "actor.user.groups.first.tags.length": None,
+            "actor.user.groups.first.tags.all": None,
+            "metadata.profiles.length": 0,
+            "metadata.profiles.all": None,
         },
     ]
     assert "unmapped.x" in flatten(pl.DataFrame({"unmapped": [{"x": 1}]}), exclude=()).columns
 
 
 def test_flat_and_nested_sources_of_one_name_make_one_column():
-    rows = flatten(pl.DataFrame({"user.name": ["a", None, None], "user": [None, {"name": 1}, {"name": None}]}))
+    rows = flatten(
+        pl.DataFrame({"user.name": ["a", None, None], "user": [None, {"name": 1}, {"name": None}]})
+    )
     assert rows.to_dict(as_series=False) == {"user.name": ["a", "1", None]}
 
 
 def test_flatten_of_nothing_is_nothing():
     assert flatten(pl.DataFrame()).shape == (0, 0)
     assert flatten(pl.DataFrame({"a": [{}, None]})).shape == (2, 0)
-    assert flatten(pl.DataFrame({"a": []}, schema={"a": pl.Struct({"b": pl.List(pl.String)})})).columns == ["a.b.length", "a.b.all"]
+    assert flatten(
+        pl.DataFrame({"a": []}, schema={"a": pl.Struct({"b": pl.List(pl.String)})})
+    ).columns == ["a.b.length", "a.b.all"]

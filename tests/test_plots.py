@@ -11,27 +11,52 @@ from nbsrc.gradient_flow import gradient_flow
 
 DEGRADATION = pl.DataFrame(
     [
-        {"depth": depth, "kind": kind, "seed": seed, "train_error": 0.01 * depth, "test_error": 0.02 * depth}
+        {
+            "depth": depth,
+            "kind": kind,
+            "seed": seed,
+            "train_error": 0.01 * depth,
+            "test_error": 0.02 * depth,
+        }
         for depth in (8, 20)
         for kind in ("plain", "residual")
         for seed in (0, 1)
     ]
 )
 HISTORY = [
-    {"epoch": i, "training_loss": 1 / i, "test_loss": 2 / i, "training_accuracy": 0.5, "test_accuracy": 0.4}
+    {
+        "epoch": i,
+        "training_loss": 1 / i,
+        "test_loss": 2 / i,
+        "training_accuracy": 0.5,
+        "test_accuracy": 0.4,
+    }
     for i in (1, 2, 3)
 ]
 LABELS, LOGITS = torch.tensor([0, 1, 2, 2]), torch.eye(3)[[0, 1, 2, 0]] * 4
 NAMES = ["cat", "dog", "owl"]
-PUBLISHED = {"adult": [(0.8, 0.01), (0.9, 0.01), None], "year": [(9.0, 0.1), (8.0, 0.1), (7.0, 0.1)]}
+PUBLISHED = {
+    "adult": [(0.8, 0.01), (0.9, 0.01), None],
+    "year": [(9.0, 0.1), (8.0, 0.1), (7.0, 0.1)],
+}
 DESCRIBED = pl.DataFrame(
-    {"decision": ["kept", "kept", "dropped"], "cardinality": [5, None, 3], "missing": [0.0, 0.5, 0.1]}
+    {
+        "decision": ["kept", "kept", "dropped"],
+        "cardinality": [5, None, 3],
+        "missing": [0.0, 0.5, 0.1],
+    }
 )
 BYTES = pl.Series("traffic.bytes", [1, 10, None, 1000])
 COSTS = pl.DataFrame(
-    {"model": ["ResNet", "ResNet", "FT-Transformer"], "features": [16, 32, 16], "seconds": [0.1, 0.2, 0.3]}
+    {
+        "model": ["ResNet", "ResNet", "FT-Transformer"],
+        "features": [16, 32, 16],
+        "seconds": [0.1, 0.2, 0.3],
+    }
 )
-EPOCHS = [{"epoch": i, "lr": 0.1, "train_loss": 1 / i, "validation_loss": 20 / i} for i in (1, 2, 3)]
+EPOCHS = [
+    {"epoch": i, "lr": 0.1, "train_loss": 1 / i, "validation_loss": 20 / i} for i in (1, 2, 3)
+]
 FOUND = pl.DataFrame(
     [
         {"scenario": scenario, "method": method, "roc_auc": auc + 0.05 * seed}
@@ -42,15 +67,21 @@ FOUND = pl.DataFrame(
 )
 FIGURES = {
     "degradation": lambda: plots.plot_degradation(DEGRADATION),
-    "gradient flow": lambda: plots.plot_gradient_flow(gradient_flow(depths=(3, 4), seeds=(0,), device="cpu")),
+    "gradient flow": lambda: plots.plot_gradient_flow(
+        gradient_flow(depths=(3, 4), seeds=(0,), device="cpu")
+    ),
     "learning curves": lambda: plots.plot_learning_curves(HISTORY),
     "confusion": lambda: plots.plot_confusion(LABELS, LOGITS.argmax(1), NAMES),
     "published": lambda: plots.plot_published(PUBLISHED, ["year"]),
     "encoded": lambda: plots.plot_encoded(DESCRIBED, BYTES, np.array([-1.0, 0.0, 0.0, 1.0])),
-    "rarity": lambda: plots.plot_rarity(np.array([0.1, 0.01, 0.2]), pl.Series(["normal", "beaconing", "normal"])),
+    "rarity": lambda: plots.plot_rarity(
+        np.array([0.1, 0.01, 0.2]), pl.Series(["normal", "beaconing", "normal"])
+    ),
     "costs": lambda: plots.plot_costs(COSTS),
     "pretraining": lambda: plots.plot_pretraining(EPOCHS),
-    "map": lambda: plots.plot_map(np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])),
+    "map": lambda: plots.plot_map(
+        np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])
+    ),
     "scenarios": lambda: plots.plot_scenarios(FOUND, ["Surprise", "Rarity"]),
 }
 
@@ -73,7 +104,9 @@ def test_every_axis_is_labelled_and_not_empty(name):
         assert ax.lines or ax.patches or ax.collections or ax.images
         assert ax.get_xlabel()
         left = ax.get_subplotspec().is_first_col()
-        named_ticks = not any(label.get_text().replace("−", "").isdigit() for label in ax.get_yticklabels())
+        named_ticks = not any(
+            label.get_text().replace("−", "").isdigit() for label in ax.get_yticklabels()
+        )
         assert ax.get_ylabel() or not left or named_ticks
         # Nothing is drawn outside of what the axes show.
         (low, high), (bottom, top) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
@@ -93,18 +126,31 @@ def test_predictions_say_what_was_taken_for_what():
 def test_methods_keep_colours_that_are_told_apart():
     kinds = ("plain", "plain + BatchNorm", "residual")
     assert len({plots.COLORS[kind] for kind in kinds}) == 3
-    assert len({plots.COLORS[method] for method in ("Surprise", "kNN, embeddings", "Rarity", "Isolation Forest")}) == 4
+    assert (
+        len(
+            {
+                plots.COLORS[method]
+                for method in ("Surprise", "kNN, embeddings", "Rarity", "Isolation Forest")
+            }
+        )
+        == 4
+    )
     assert set(plots.MARKERS) == set(plots.COLORS)
 
 
 def test_scenarios_are_rows_in_the_order_of_the_first_method_and_all_is_left_out():
     plots.plot_scenarios(FOUND, ["Surprise", "Rarity"])
-    assert [label.get_text() for label in plt.gca().get_yticklabels()] == ["beaconing", "ransomware"]
+    assert [label.get_text() for label in plt.gca().get_yticklabels()] == [
+        "beaconing",
+        "ransomware",
+    ]
     assert plt.gca().lines[0].get_xdata() == pytest.approx([0.525, 0.825])
 
 
 def test_a_table_has_headers_and_escapes_what_it_shows():
-    table = plots.Table(pl.DataFrame({"error": [0.125, None], "a <b>": ["x & y", "z"]}), {"error": ".1%"})
+    table = plots.Table(
+        pl.DataFrame({"error": [0.125, None], "a <b>": ["x & y", "z"]}), {"error": ".1%"}
+    )
     page = table._repr_html_()
     assert '<th scope="col" style="text-align: right">error</th>' in page
     assert ">12.5%</td>" in page and "a &lt;b&gt;" in page and "x &amp; y" in page

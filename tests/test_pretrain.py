@@ -25,7 +25,9 @@ from nbsrc.training import one_cycle
 def masked_model(encoded, *, seed=0, **shape):
     torch.manual_seed(seed)
     net = TabularResNet(
-        n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, **({"d_block": 16} | shape)
+        n_numeric=len(encoded.numeric_names),
+        cardinalities=encoded.cardinalities,
+        **({"d_block": 16} | shape),
     )
     return MaskedModel(
         net, numeric_names=encoded.numeric_names, categorical_names=encoded.categorical_names
@@ -44,7 +46,10 @@ def events(small_events):
 
 
 def same_weights(a, b):
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(p, q)
+        for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_a_hidden_object_cannot_be_read(events):
@@ -54,7 +59,9 @@ def test_a_hidden_object_cannot_be_read(events):
     changed = events.categorical.copy()
     changed[:, 1] = 2 + (changed[:, 1] + 3) % 20  # actor.user.uid, the twin of actor.user.name
     after = nll(model, replace(events, categorical=changed))
-    name, uid, host = (model.names.index(n) for n in ("actor.user.name", "actor.user.uid", "src_endpoint.ip"))
+    name, uid, host = (
+        model.names.index(n) for n in ("actor.user.name", "actor.user.uid", "src_endpoint.ip")
+    )
     exactly = {"rtol": 0, "atol": 1e-5}  # the object's part is taken out of a sum: rounding remains
     torch.testing.assert_close(before[:, name], after[:, name], **exactly)
     assert not torch.equal(before[:, uid], after[:, uid])
@@ -72,7 +79,9 @@ def test_training_and_scoring_see_the_same_hidden_event(events):
     scores = nll(model, events)
     for i, columns in enumerate(model.columns):
         masked = (torch.arange(len(model.objects)) == i).expand(len(x), -1)
-        torch.testing.assert_close(model.masked_loss(x, c, masked), scores[: len(x), columns].mean(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.masked_loss(x, c, masked), scores[: len(x), columns].mean(), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_pretraining_learns_who_does_what(events):
@@ -81,19 +90,30 @@ def test_pretraining_learns_who_does_what(events):
     history = pretrain(model, events, epochs=25, seed=0, batch_size=64, device="cpu", patience=25)
     assert history[-1]["validation_loss"] < history[0]["validation_loss"]
     past, recent = split_by_time(events.time, 0.15)
-    learned = nll(model, replace(events, numeric=events.numeric[recent], categorical=events.categorical[recent]))
+    learned = nll(
+        model,
+        replace(events, numeric=events.numeric[recent], categorical=events.categorical[recent]),
+    )
     for column in (2, 4):  # the host from the user; the operation from the rest
-        counts = np.bincount(events.categorical[past, column], minlength=events.cardinalities[column]) + 1
+        counts = (
+            np.bincount(events.categorical[past, column], minlength=events.cardinalities[column])
+            + 1
+        )
         frequency = -np.log(counts / counts.sum())[events.categorical[recent, column]].mean()
         assert learned[:, len(events.numeric_names) + column].mean() < frequency - 0.5
 
 
 def test_the_learning_rate_grows_with_the_root_of_the_batch(events):
     few, many = (
-        pretrain(masked_model(events), events, epochs=1, seed=0, batch_size=size, lr=0.01, device="cpu")[0]["lr"]
+        pretrain(
+            masked_model(events), events, epochs=1, seed=0, batch_size=size, lr=0.01, device="cpu"
+        )[0]["lr"]
         for size in (60, 240)
     )  # 17 and 4 steps of 1020 events; the last one's rate is reported
-    wanted = 0.01 * math.sqrt(60 / 256) * one_cycle(16 / 17), 0.01 * math.sqrt(240 / 256) * one_cycle(3 / 4)
+    wanted = (
+        0.01 * math.sqrt(60 / 256) * one_cycle(16 / 17),
+        0.01 * math.sqrt(240 / 256) * one_cycle(3 / 4),
+    )
     assert (few, many) == pytest.approx(wanted)
 
 
@@ -107,7 +127,12 @@ def test_later_events_do_not_reach_the_weights(events):
     runs = []
     for encoded in (events, replace(events, categorical=changed)):
         model = masked_model(encoded)
-        runs.append([row["train_loss"] for row in pretrain(model, encoded, epochs=2, seed=0, patience=9, device="cpu")])
+        runs.append(
+            [
+                row["train_loss"]
+                for row in pretrain(model, encoded, epochs=2, seed=0, patience=9, device="cpu")
+            ]
+        )
     assert runs[0] == runs[1]
 
 
@@ -125,7 +150,9 @@ def test_equal_seeds_give_equal_models_and_leave_the_random_state_alone(events):
 
 
 @pytest.mark.parametrize("after", [1, 3])
-def test_interrupted_and_resumed_training_equals_uninterrupted(events, tmp_path, monkeypatch, after):
+def test_interrupted_and_resumed_training_equals_uninterrupted(
+    events, tmp_path, monkeypatch, after
+):
     whole = masked_model(events)
     expected = pretrain(whole, events, epochs=4, seed=0, device="cpu")
 
@@ -138,10 +165,14 @@ def test_interrupted_and_resumed_training_equals_uninterrupted(events, tmp_path,
     monkeypatch.setattr(module, "_save_checkpoint", interrupted)
     checkpoint = tmp_path / "run.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        pretrain(masked_model(events), events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint)
+        pretrain(
+            masked_model(events), events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint
+        )
     monkeypatch.undo()
     resumed = masked_model(events, seed=99)  # its weights come from the checkpoint
-    assert pretrain(resumed, events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint) == expected
+    assert (
+        pretrain(resumed, events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint) == expected
+    )
     assert same_weights(resumed, whole)
 
 
@@ -149,19 +180,25 @@ def test_a_checkpoint_of_another_run_is_refused(events, small_events, tmp_path):
     checkpoint = tmp_path / "run.safetensors"
     pretrain(masked_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
     with pytest.raises(ValueError, match="of another run: seed is 0 there, however: 1 here"):
-        pretrain(masked_model(events), events, epochs=1, seed=1, device="cpu", checkpoint=checkpoint)
+        pretrain(
+            masked_model(events), events, epochs=1, seed=1, device="cpu", checkpoint=checkpoint
+        )
     other = small_events(1200, seed=7)[0]
     with pytest.raises(ValueError, match="of another run: events"):
         pretrain(masked_model(other), other, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     with pytest.raises(ValueError, match="cannot be read as safetensors"):
-        pretrain(masked_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
+        pretrain(
+            masked_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint
+        )
 
 
 def test_the_best_epoch_is_the_one_that_is_kept(events):
     """Training that gets worse stops after `patience` epochs and goes back to its best weights."""
     model = masked_model(events, d_block=64)
-    history = pretrain(model, events, epochs=40, seed=0, lr=0.1, batch_size=16, patience=2, device="cpu")
+    history = pretrain(
+        model, events, epochs=40, seed=0, lr=0.1, batch_size=16, patience=2, device="cpu"
+    )
     losses = [row["validation_loss"] for row in history]
     best = int(np.argmin(losses))
     assert best < len(losses) - 1 == best + 2 < 39
@@ -185,14 +222,20 @@ def test_categories_too_rare_to_learn_are_unseen_ones(events):
 
 def test_what_a_head_says_is_a_likelihood_and_sure_heads_are_not_surprised_by_a_last_digit():
     head = FieldsHead(4, numeric=[0], categorical=[0, 1], cardinalities=[3, 2])
-    embedding, categories = torch.randn(5, 4), torch.tensor([[0, 1], [1, 0], [2, 1], [0, 0], [1, 1]])
+    embedding, categories = (
+        torch.randn(5, 4),
+        torch.tensor([[0, 1], [1, 0], [2, 1], [0, 0], [1, 1]]),
+    )
     nll = head(embedding, torch.zeros(5, 1), categories)
     logits = head.outputs(embedding)[:, 2:]
     for column, own in enumerate(logits.split([3, 2], 1)):
         wanted = torch.nn.functional.cross_entropy(own, categories[:, column], reduction="none")
         torch.testing.assert_close(nll[:, 1 + column], wanted)
     with torch.no_grad():
-        head.outputs.weight[:2], head.outputs.bias[:2] = 0, torch.tensor([1.0, -50.0])  # sure that it is 1
+        head.outputs.weight[:2], head.outputs.bias[:2] = (
+            0,
+            torch.tensor([1.0, -50.0]),
+        )  # sure that it is 1
     surprise = head(embedding[:3], torch.tensor([[1.0], [1.01], [3.0]]), categories[:3])[:, 0]
     torch.testing.assert_close(surprise, torch.tensor([0.0, 0.01, 2.0]) / SMALLEST_SCALE)
 
@@ -219,7 +262,9 @@ def test_a_saved_model_scores_as_before_and_holds_no_pickle(events, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
     tensors, about = read_tensors(path)
     write_tensors(path, tensors | {"mask_vectors": torch.zeros(99, 1)}, about)
-    with pytest.raises(ValueError, match=r"model\.safetensors holds no model of this version: train it again"):
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors holds no model of this version: train it again"
+    ):
         MaskedModel.load(path)
     path.write_bytes(b"\x80\x04 not safetensors")
     with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
@@ -232,8 +277,12 @@ def test_events_that_do_not_fit_are_refused_by_name(events):
     with pytest.raises(ValueError, match="other columns than the model: status, status_code"):
         pretrain(model, renamed, epochs=1, seed=0)
     with pytest.raises(ValueError, match="status has 9 categories, however: the model has 4"):
-        pretrain(model, replace(events, cardinalities=(*events.cardinalities[:-1], 9)), epochs=1, seed=0)
-    few = replace(events, numeric=events.numeric[:9], categorical=events.categorical[:9], time=events.time[:9])
+        pretrain(
+            model, replace(events, cardinalities=(*events.cardinalities[:-1], 9)), epochs=1, seed=0
+        )
+    few = replace(
+        events, numeric=events.numeric[:9], categorical=events.categorical[:9], time=events.time[:9]
+    )
     with pytest.raises(ValueError, match="too few events to learn from: 9"):
         pretrain(model, few, epochs=1, seed=0)
     hole = events.numeric.copy()

@@ -23,7 +23,9 @@ def book(site, browser_at_hand, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(book):
-    texts = (unicodedata.normalize("NFKC", page.extract_text()) for page in book.pages)  # without ligatures
+    texts = (
+        unicodedata.normalize("NFKC", page.extract_text()) for page in book.pages
+    )  # without ligatures
     return [" ".join(text.split()) for text in texts]
 
 
@@ -53,7 +55,10 @@ def test_links_in_the_book_lead_to_places_in_the_book(book):
 
 def test_solutions_stand_after_the_exercises_and_open(pages):
     text = " ".join(pages)
-    exercises, solutions = text.rindex("Exercise 1"), [m.start() for m in re.finditer(r"Solution to Exercise", text)]
+    exercises, solutions = (
+        text.rindex("Exercise 1"),
+        [m.start() for m in re.finditer(r"Solution to Exercise", text)],
+    )
     assert solutions and min(solutions) > text.index("Exercises", text.index("Summary"))
     assert exercises > text.index("Solutions")
     assert "Both blocks compute the same" in text  # the text of a folded solution
@@ -62,7 +67,9 @@ def test_solutions_stand_after_the_exercises_and_open(pages):
 
 def test_formulas_diagrams_and_figures_are_printed(book, pages):
     text = " ".join(pages)
-    assert "training images" in text.lower() and "depth (weighted layers)" in text  # a figure's labels
+    assert (
+        "training images" in text.lower() and "depth (weighted layers)" in text
+    )  # a figure's labels
     assert "3x3 conv, BatchNorm" in text  # a diagram's
     fonts = {
         str(font.get_object()["/BaseFont"])

@@ -53,10 +53,14 @@ def test_cifar_nets_have_the_papers_parameters(depth, count):
 
 def test_plain_twin_has_the_same_parameters_and_no_skip():
     assert parameters(cifar_resnet(20, block=PlainBlock)) == parameters(cifar_resnet(20))
-    assert not any("downsample" in name for name, _ in cifar_resnet(20, block=PlainBlock).named_modules())
+    assert not any(
+        "downsample" in name for name, _ in cifar_resnet(20, block=PlainBlock).named_modules()
+    )
 
 
-@pytest.mark.parametrize("depth, near", [(5, "8"), (9, "8 or 14"), (21, "20 or 26"), (60, "56 or 62")])
+@pytest.mark.parametrize(
+    "depth, near", [(5, "8"), (9, "8 or 14"), (21, "20 or 26"), (60, "56 or 62")]
+)
 def test_depth_that_is_not_6n_plus_2_names_its_neighbours(depth, near):
     with pytest.raises(ValueError, match=f"depth={depth}; near it: {near}$"):
         cifar_resnet(depth)
@@ -72,7 +76,9 @@ def test_stems_shrink_by_four_or_not_at_all():
     seen = {}
     for stem in ("imagenet", "cifar"):
         net = ResNet(BasicBlock, [1, 1, 1, 1], stem=stem)
-        net.layer1.register_forward_hook(lambda m, i, output, stem=stem: seen.update({stem: output.shape[-1]}))
+        net.layer1.register_forward_hook(
+            lambda m, i, output, stem=stem: seen.update({stem: output.shape[-1]})
+        )
         net(torch.randn(1, 3, 64, 64))
     assert seen == {"imagenet": 16, "cifar": 64}
 
@@ -87,11 +93,15 @@ def test_pre_activation_net_ends_with_an_activation():
 
 def test_keyword_arguments_reach_the_network():
     net = resnet.resnet50(num_classes=5, in_channels=1, stem="cifar", shortcut="C")
-    assert net.fc.out_features == 5 and net.conv1.in_channels == 1 and net.conv1.kernel_size == (3, 3)
+    assert (
+        net.fc.out_features == 5 and net.conv1.in_channels == 1 and net.conv1.kernel_size == (3, 3)
+    )
     assert net.layer1[1].downsample is not None
 
 
-@pytest.mark.parametrize("options, named", [({"stem": "vgg"}, "'vgg'"), ({"layers": [1, 1]}, r"\[1, 1\]")])
+@pytest.mark.parametrize(
+    "options, named", [({"stem": "vgg"}, "'vgg'"), ({"layers": [1, 1]}, r"\[1, 1\]")]
+)
 def test_wrong_options_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         ResNet(BasicBlock, **{"layers": [1, 1, 1]} | options)

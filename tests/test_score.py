@@ -35,17 +35,23 @@ def make_events(n: int, *, seed: int) -> list[dict[str, Any]]:
         user = int(rng.integers(USERS))
         host = user if rng.random() < 0.9 else (user + 1) % USERS
         role = ("admin", "clerk", "guest")[user % 3]
-        events.append({
-            "class_uid": 3002,
-            "activity_id": int(rng.integers(1, 3)),
-            "severity_id": 1,
-            "time": START + i * 60_000 + int(rng.integers(60_000)),
-            "metadata": {"uid": f"e{seed}-{i}", "version": "1.3.0", "product": {"name": "directory"}},
-            "actor": {"user": {"name": f"user{user}", "uid": f"u-{user}"}, "role": role},
-            "src_endpoint": {"hostname": f"host{host}", "ip": f"10.0.0.{host}"},
-            "service": {"name": f"{role}-{rng.integers(2)}", "labels": [role]},
-            "traffic": {"bytes": int(1000 * (1 + user % 3) + rng.integers(200))},
-        })
+        events.append(
+            {
+                "class_uid": 3002,
+                "activity_id": int(rng.integers(1, 3)),
+                "severity_id": 1,
+                "time": START + i * 60_000 + int(rng.integers(60_000)),
+                "metadata": {
+                    "uid": f"e{seed}-{i}",
+                    "version": "1.3.0",
+                    "product": {"name": "directory"},
+                },
+                "actor": {"user": {"name": f"user{user}", "uid": f"u-{user}"}, "role": role},
+                "src_endpoint": {"hostname": f"host{host}", "ip": f"10.0.0.{host}"},
+                "service": {"name": f"{role}-{rng.integers(2)}", "labels": [role]},
+                "traffic": {"bytes": int(1000 * (1 + user % 3) + rng.integers(200))},
+            }
+        )
     return events
 
 
@@ -82,14 +88,29 @@ def files(tmp_path_factory) -> Path:
 
 
 def arguments(files: Path, out: Path, *more: str) -> list[str]:
-    return ["--baseline", str(files / "past.jsonl"), "--events", str(files / "new.jsonl"), "--out", str(out), *more]
+    return [
+        "--baseline",
+        str(files / "past.jsonl"),
+        "--events",
+        str(files / "new.jsonl"),
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
 def trained(files, tmp_path_factory) -> tuple[Path, Path]:
     """The scores and the model folder of one run of the command on past.jsonl and new.jsonl."""
     folder = tmp_path_factory.mktemp("trained")
-    assert main(arguments(files, folder / "scores.parquet", "--model", str(folder / "model"), "--epochs", "10")) == 0
+    assert (
+        main(
+            arguments(
+                files, folder / "scores.parquet", "--model", str(folder / "model"), "--epochs", "10"
+            )
+        )
+        == 0
+    )
     return folder / "scores.parquet", folder / "model"
 
 
@@ -170,7 +191,19 @@ def test_rejected_lines_are_counted_and_shown_and_shift_nothing(files, trained, 
     lines[30:30] = ['{"a": 1, "a": 2}', *["not JSON"] * 5]
     (tmp_path / "mixed.jsonl").write_text("\n".join(lines))
     out = tmp_path / "scores.parquet"
-    assert main(["--model", str(trained[1]), "--events", str(tmp_path / "mixed.jsonl"), "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "--model",
+                str(trained[1]),
+                "--events",
+                str(tmp_path / "mixed.jsonl"),
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]).head(40))
     printed = capsys.readouterr().out
     assert "48 read, 8 rejected, 40 scored" in printed
@@ -185,7 +218,9 @@ def test_an_event_without_uid_or_time_has_null_there(scorer):
     assert scores.select("uid", "time").row(0) == (None, None)
 
 
-def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_terminal(files, scorer, tmp_path):
+def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_terminal(
+    files, scorer, tmp_path
+):
     events = [json.loads(line) for line in (files / "new.jsonl").read_text().splitlines()]
     events[20]["src_endpoint"]["ip"] = "\x1b[2Jhost\n7" + "x" * 100
     given = write_lines(tmp_path / "new.jsonl", events)
@@ -199,7 +234,9 @@ def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_term
 
 
 def test_columns_that_the_model_does_not_know_are_told_once(files, trained, tmp_path, capsys):
-    events = [json.loads(line) | {"novel": i % 3} for i, line in enumerate((files / "new.jsonl").open())]
+    events = [
+        json.loads(line) | {"novel": i % 3} for i, line in enumerate((files / "new.jsonl").open())
+    ]
     given, out = write_lines(tmp_path / "new.jsonl", events), tmp_path / "scores.parquet"
     assert main(["--model", str(trained[1]), "--events", str(given), "--out", str(out)]) == 0
     told = capsys.readouterr()
@@ -207,11 +244,16 @@ def test_columns_that_the_model_does_not_know_are_told_once(files, trained, tmp_
 
 
 def test_an_excluded_field_is_never_a_reason(files, tmp_path):
-    out, options = tmp_path / "scores.parquet", ["--epochs", "2", "--exclude", "src_endpoint", "traffic.bytes"]
+    out, options = (
+        tmp_path / "scores.parquet",
+        ["--epochs", "2", "--exclude", "src_endpoint", "traffic.bytes"],
+    )
     assert main(arguments(files, out, *options)) == 0
     named = pl.read_parquet(out)["reasons"].explode().struct.field("field").unique().to_list()
     assert "actor.user.name" in named or "actor.role" in named
-    assert not [name for name in named if name.startswith("src_endpoint") or name == "traffic.bytes"]
+    assert not [
+        name for name in named if name.startswith("src_endpoint") or name == "traffic.bytes"
+    ]
 
 
 def test_values_of_every_type_are_told_as_text(scorer):
@@ -227,7 +269,12 @@ def test_values_of_every_type_are_told_as_text(scorer):
     assert [r["field"] for r in reasons[1]] == ["span", "moment", "bytes", "whole", "text"]
     assert [r["value"] for r in reasons[1]] == ["2", str(2**62), "", "8", None]
     first = {r["field"]: r["value"] for r in reasons[0]}
-    assert (first["text"], first["whole"], first["bytes"], first["span"]) == ("a", "7", "ff00", "1500")
+    assert (first["text"], first["whole"], first["bytes"], first["span"]) == (
+        "a",
+        "7",
+        "ff00",
+        "1500",
+    )
 
 
 def test_columns_that_one_field_became_count_for_that_field(scorer):
@@ -255,7 +302,10 @@ def test_columns_that_one_field_became_count_for_that_field(scorer):
 def test_equal_seeds_write_equal_scores_and_other_seeds_others(files, tmp_path):
     runs = []
     for i, seed in enumerate((0, 0, 1)):
-        assert main(arguments(files, tmp_path / f"{i}.parquet", "--epochs", "1", "--seed", str(seed))) == 0
+        assert (
+            main(arguments(files, tmp_path / f"{i}.parquet", "--epochs", "1", "--seed", str(seed)))
+            == 0
+        )
         runs.append(pl.read_parquet(tmp_path / f"{i}.parquet"))
     assert runs[0].equals(runs[1])
     assert not runs[0]["score"].equals(runs[2]["score"])
@@ -266,13 +316,17 @@ def test_a_saved_model_scores_as_the_one_that_was_just_trained(files, trained, t
     assert main(arguments(files, out, "--model", str(trained[1]))) == 0
     assert "nothing is learned" in capsys.readouterr().out
     assert pl.read_parquet(out).equals(pl.read_parquet(trained[0]))
-    content = {str(path.relative_to(trained[1])) for path in trained[1].rglob("*") if path.is_file()}
+    content = {
+        str(path.relative_to(trained[1])) for path in trained[1].rglob("*") if path.is_file()
+    }
     assert {"encoder/encoder.json", "model.safetensors"} <= content
     assert all(name.endswith((".json", ".safetensors")) for name in content)
     assert sorted(os.listdir(trained[1].parent)) == ["model", "scores.parquet"]
 
 
-def test_a_score_does_not_depend_on_the_other_events_nor_on_the_batch(files, scorer, trained, tmp_path):
+def test_a_score_does_not_depend_on_the_other_events_nor_on_the_batch(
+    files, scorer, trained, tmp_path
+):
     whole = pl.read_parquet(trained[0])
     events = [json.loads(line) for line in (files / "new.jsonl").open()]
     half = scorer.score(pl.DataFrame(events[150:]))
@@ -285,7 +339,10 @@ def test_a_score_does_not_depend_on_the_other_events_nor_on_the_batch(files, sco
 def test_a_large_baseline_is_thinned_evenly_and_keeps_its_order(tmp_path, monkeypatch):
     monkeypatch.setattr(score, "LARGEST", 100)
     monkeypatch.setattr(score, "EVENTS_AT_ONCE", 32)
-    paths = [write_lines(tmp_path / f"{i}.jsonl", [{"n": 205 * i + n} for n in range(205)]) for i in range(2)]
+    paths = [
+        write_lines(tmp_path / f"{i}.jsonl", [{"n": 205 * i + n} for n in range(205)])
+        for i in range(2)
+    ]
     events, report = read_baseline(paths)
     assert events["n"].to_list() == list(range(0, 410, 8))
     assert report.read == 410
@@ -325,7 +382,11 @@ def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
     write_lines(tmp_path / "strangers.jsonl", [{"colour": "red"}, {"colour": "blue"}] * 20)
     (tmp_path / "folder" / "inside.jsonl").write_text((files / "new.jsonl").read_text())
     names = {path.name.split(".")[0]: str(path) for path in tmp_path.iterdir()}
-    return names | {"past": str(files / "past.jsonl"), "new": str(files / "new.jsonl"), "at": str(tmp_path)}
+    return names | {
+        "past": str(files / "past.jsonl"),
+        "new": str(files / "new.jsonl"),
+        "at": str(tmp_path),
+    }
 
 
 @pytest.mark.parametrize(
@@ -365,7 +426,9 @@ def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
         ("--model {folder} --events {new} --out {at}/o", "no saved encoder"),
     ],
 )  # fmt: skip
-def test_bad_input_is_named_in_one_line_and_nothing_is_written(argv, named, files, trained, tmp_path, capsys):
+def test_bad_input_is_named_in_one_line_and_nothing_is_written(
+    argv, named, files, trained, tmp_path, capsys
+):
     names = paths_of(files, tmp_path) | {"model": str(trained[1])}
     told = refused([part.format(**names) for part in argv.split()], tmp_path, capsys)
     assert named.format(**names) in told
@@ -374,7 +437,14 @@ def test_bad_input_is_named_in_one_line_and_nothing_is_written(argv, named, file
 def test_a_file_under_a_second_name_is_not_overwritten(files, trained, tmp_path, capsys):
     given = write_lines(tmp_path / "new.jsonl", make_events(30, seed=7))
     os.link(given, tmp_path / "scores.parquet")
-    argv = ["--model", str(trained[1]), "--events", str(given), "--out", str(tmp_path / "scores.parquet")]
+    argv = [
+        "--model",
+        str(trained[1]),
+        "--events",
+        str(given),
+        "--out",
+        str(tmp_path / "scores.parquet"),
+    ]
     assert "among the events to read" in refused(argv, tmp_path, capsys)
 
 
@@ -402,22 +472,32 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "other columns": of_other_columns,
     "newer": newer_encoder,
     "no network": lambda model: (model / "model.safetensors").unlink(),
-    "cut": lambda model: (model / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-50]),
+    "cut": lambda model: (model / "model.safetensors").write_bytes(
+        (model / "model.safetensors").read_bytes()[:-50]
+    ),
     "garbage": lambda model: (model / "surprise.safetensors").write_bytes(b"\xff" * 500),
-    "other tensors": lambda model: (model / "model.safetensors").write_bytes((model / "surprise.safetensors").read_bytes()),
+    "other tensors": lambda model: (model / "model.safetensors").write_bytes(
+        (model / "surprise.safetensors").read_bytes()
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_model_that_is_damaged_newer_or_of_other_columns_is_named(damage, files, trained, tmp_path, capsys):
+def test_a_model_that_is_damaged_newer_or_of_other_columns_is_named(
+    damage, files, trained, tmp_path, capsys
+):
     model = copy_of(trained[1], tmp_path)
     DAMAGES[damage](model)
     told = refused(arguments(files, tmp_path / "o", "--model", str(model)), tmp_path, capsys)
     assert f"the model in {model} cannot be loaded: " in told
 
 
-@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 2)])
-@pytest.mark.parametrize("moment", ["saving the model", "scoring the second batch", "joining the parts"])
+@pytest.mark.parametrize(
+    ("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 2)]
+)
+@pytest.mark.parametrize(
+    "moment", ["saving the model", "scoring the second batch", "joining the parts"]
+)
 def test_what_stops_midway_leaves_the_old_file_and_no_parts(
     moment, failure, code, files, trained, scorer, tmp_path, monkeypatch, capsys
 ):
@@ -448,10 +528,16 @@ def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "runpy.run_module('nbsrc.score', run_name='__main__', alter_sys=True)"
     )
-    argv = arguments(files, tmp_path / "scores.parquet", "--model", str(tmp_path / "model"), "--epochs", "100000")
+    argv = arguments(
+        files, tmp_path / "scores.parquet", "--model", str(tmp_path / "model"), "--epochs", "100000"
+    )
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-c", start, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", start, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     ) as process:
         assert process.stdout.readline().startswith("Learning from 1200 ")
         time.sleep(0.5)
@@ -492,22 +578,34 @@ def others():
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_helpers_change_no_score(ending, others, files, scorer, tmp_path):
     text = (files / "new.jsonl").read_text().splitlines()
-    (tmp_path / "events.jsonl").write_text("\n".join([*text[:150], '{"a": 1, "a": 2}', *text[150:], "not JSON"]))
+    (tmp_path / "events.jsonl").write_text(
+        "\n".join([*text[:150], '{"a": 1, "a": 2}', *text[150:], "not JSON"])
+    )
     if ending == "parquet":
         read_events(files / "new.jsonl")[0].write_parquet(tmp_path / "events.parquet")
     reports = []
     for name, processes in (("alone", ()), ("shared", others)):
         path = tmp_path / f"events.{ending}"
-        reports.append(score_files(scorer, [path, path], tmp_path / name, events_at_once=60, others=processes))
+        reports.append(
+            score_files(scorer, [path, path], tmp_path / name, events_at_once=60, others=processes)
+        )
     alone, shared = (pl.read_parquet(tmp_path / name) for name in ("alone", "shared"))
     assert shared.equals(alone)
     assert shared["row"].to_list() == list(range(2 * len(text)))
-    assert reports[0].first_rejects == reports[1].first_rejects and reports[0].columns == reports[1].columns
+    assert (
+        reports[0].first_rejects == reports[1].first_rejects
+        and reports[0].columns == reports[1].columns
+    )
     assert reports[0].most_anomalous.equals(reports[1].most_anomalous)
-    assert (reports[1].read, reports[1].rejected) == (reports[0].read, 4 if ending == "jsonl" else 0)
+    assert (reports[1].read, reports[1].rejected) == (
+        reports[0].read,
+        4 if ending == "jsonl" else 0,
+    )
 
 
-def test_the_command_gets_help_for_large_files_and_scores_as_without(files, trained, tmp_path, monkeypatch):
+def test_the_command_gets_help_for_large_files_and_scores_as_without(
+    files, trained, tmp_path, monkeypatch
+):
     lines = (files / "new.jsonl").read_text().splitlines() * 60
     large = tmp_path / "large.jsonl"
     large.write_text("\n".join(line + " " * (score.ALONE // len(lines)) for line in lines))
@@ -515,8 +613,17 @@ def test_the_command_gets_help_for_large_files_and_scores_as_without(files, trai
         monkeypatch.setattr(score, "default_device", lambda device=device: torch.device(device))
         assert score.useful_helpers([large]) == most
     assert score.useful_helpers([files / "new.jsonl"]) == 0
-    argv = ["--events", str(large), "--out", str(tmp_path / "scores.parquet"), "--model", str(trained[1])]
-    done = subprocess.run([sys.executable, "-m", "nbsrc.score", *argv], capture_output=True, text=True, check=False)
+    argv = [
+        "--events",
+        str(large),
+        "--out",
+        str(tmp_path / "scores.parquet"),
+        "--model",
+        str(trained[1]),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "nbsrc.score", *argv], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     once = pl.read_parquet(trained[0])
     assert_same_scores(
@@ -527,7 +634,14 @@ def test_the_command_gets_help_for_large_files_and_scores_as_without(files, trai
 def test_ctrl_c_while_processes_score_leaves_nothing(files, trained, tmp_path):
     large = tmp_path / "large.jsonl"
     large.write_text((files / "new.jsonl").read_text() * 500)
-    argv = ["--events", str(large), "--out", str(tmp_path / "scores.parquet"), "--model", str(trained[1])]
+    argv = [
+        "--events",
+        str(large),
+        "--out",
+        str(tmp_path / "scores.parquet"),
+        "--model",
+        str(trained[1]),
+    ]
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"import sys; from nbsrc import score; score.ALONE = 0; sys.exit(score.main({argv!r}))"

@@ -24,8 +24,13 @@ from nbsrc import simulate
 from nbsrc.simulate import EACH_NORMAL, SCENARIOS, main, simulate_events
 
 Event = dict[str, Any]
-CLASSES = {3002: "authentication", 6003: "api_activity", 4002: "http_activity", 4001: "network_activity",
-           1007: "process_activity"}
+CLASSES = {
+    3002: "authentication",
+    6003: "api_activity",
+    4002: "http_activity",
+    4001: "network_activity",
+    1007: "process_activity",
+}
 FORTNIGHT = 14 * 86_400_000
 
 
@@ -81,7 +86,10 @@ def test_the_stream_is_a_company_s_fortnight_in_order(stream) -> None:
     start = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1000)
     times = [event["time"] for event in events]
     assert len(events) == 100_000 and times == sorted(times)
-    assert start <= times[0] < start + 3_600_000 and start + FORTNIGHT - 3_600_000 < times[-1] < start + FORTNIGHT
+    assert (
+        start <= times[0] < start + 3_600_000
+        and start + FORTNIGHT - 3_600_000 < times[-1] < start + FORTNIGHT
+    )
     assert len({uid(event) for event in events}) == len(events)
     days = np.bincount([(time - start) // 86_400_000 for time in times], minlength=14)
     assert days[[5, 6, 12, 13]].max() < 0.5 * np.delete(days, [5, 6, 12, 13]).min()
@@ -92,34 +100,59 @@ def test_the_stream_is_a_company_s_fortnight_in_order(stream) -> None:
 def test_labels_are_complete_rare_and_outside_the_events(stream) -> None:
     events, labels = stream
     assert labels.columns == ["uid", "scenario", "instance"]
-    assert labels["uid"].is_unique().all() and set(labels["uid"]) <= {uid(event) for event in events}
-    assert set(labels["scenario"]) == set(SCENARIOS) and len(SCENARIOS) == 9 and set(EACH_NORMAL) < set(SCENARIOS)
+    assert labels["uid"].is_unique().all() and set(labels["uid"]) <= {
+        uid(event) for event in events
+    }
+    assert (
+        set(labels["scenario"]) == set(SCENARIOS)
+        and len(SCENARIOS) == 9
+        and set(EACH_NORMAL) < set(SCENARIOS)
+    )
     assert labels.group_by("scenario").agg(pl.col("instance").n_unique())["instance"].min() >= 3
     assert len(labels) < 0.007 * len(events)
     uids = set(labels["uid"])
     text = json.dumps([event for event in events if uid(event) in uids])
-    assert not [word for word in (*SCENARIOS, "scenario", "anomal", "malicious", "attacker") if word in text.lower()]
+    assert not [
+        word
+        for word in (*SCENARIOS, "scenario", "anomal", "malicious", "attacker")
+        if word in text.lower()
+    ]
 
 
 def test_past_and_new_events_both_hold_every_scenario() -> None:
-    for seed, start in ((0, "2026-03-02T00:00:00Z"), (1, "2026-03-07T15:30:00+02:00")):  # a Monday, a Saturday
+    for seed, start in (
+        (0, "2026-03-02T00:00:00Z"),
+        (1, "2026-03-07T15:30:00+02:00"),
+    ):  # a Monday, a Saturday
         events, labels = simulate_events(30_000, seed=seed, start=start)
-        new = {uid(event) for event in events[int(0.7 * len(events)):]}
+        new = {uid(event) for event in events[int(0.7 * len(events)) :]}
         parts: dict[tuple[str, int], set[bool]] = defaultdict(set)
         for name, scenario, instance in labels.iter_rows():
             parts[scenario, instance].add(name in new)
         for side in (False, True):
-            assert {scenario for (scenario, _), sides in parts.items() if sides == {side}} == set(SCENARIOS)
+            assert {scenario for (scenario, _), sides in parts.items() if sides == {side}} == set(
+                SCENARIOS
+            )
         assert len(labels) < 0.007 * len(events)
         first = int(datetime.fromisoformat(start).timestamp() * 1000)
         assert first <= events[0]["time"] and events[-1]["time"] < first + FORTNIGHT
 
 
 def test_equal_arguments_give_equal_events_in_any_process() -> None:
-    code = ("import hashlib, json; from nbsrc.simulate import simulate_events as s; e, l = s(3000, seed=3);"
-            "print(hashlib.sha256(json.dumps([e, l.rows()]).encode()).hexdigest())")
-    digests = {subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": salt}, check=True,
-                              capture_output=True, text=True).stdout for salt in ("1", "2")}
+    code = (
+        "import hashlib, json; from nbsrc.simulate import simulate_events as s; e, l = s(3000, seed=3);"
+        "print(hashlib.sha256(json.dumps([e, l.rows()]).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": salt},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for salt in ("1", "2")
+    }
     assert len(digests) == 1
     events, _ = simulate_events(3000, seed=3)
     assert events == simulate_events(3000, seed=3, start=datetime(2026, 3, 2))[0]
@@ -129,14 +162,25 @@ def test_equal_arguments_give_equal_events_in_any_process() -> None:
 def test_clean_traffic_and_single_scenarios_are_what_was_asked_for() -> None:
     for n in (0, 1, 10, 500):
         events, labels = simulate_events(n, seed=0, scenarios=())
-        assert len(events) == n and labels.is_empty() and labels.columns == ["uid", "scenario", "instance"]
+        assert (
+            len(events) == n
+            and labels.is_empty()
+            and labels.columns == ["uid", "scenario", "instance"]
+        )
     events, labels = simulate_events(2000, seed=0, scenarios=("beaconing",))
     assert len(events) == 2000 and set(labels["scenario"]) == {"beaconing"}
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    ({"n": -1, "scenarios": ()}, "-1"), ({"n": 100}, "at least 1000"), ({"n": 2000, "scenarios": ("flood",)}, "flood"),
-    ({"n": 2000, "start": "soon"}, "soon"), ({"n": 2000, "seed": -1}, "-1")])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"n": -1, "scenarios": ()}, "-1"),
+        ({"n": 100}, "at least 1000"),
+        ({"n": 2000, "scenarios": ("flood",)}, "flood"),
+        ({"n": 2000, "start": "soon"}, "soon"),
+        ({"n": 2000, "seed": -1}, "-1"),
+    ],
+)
 def test_bad_arguments_are_named(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         simulate_events(**{"seed": 0, **arguments})
@@ -152,7 +196,14 @@ def form(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for child in value:
             yield from form(child, f"{path}[]")
     elif isinstance(value, str):
-        kinds = "".join(sorted({"a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else c for c in value}))
+        kinds = "".join(
+            sorted(
+                {
+                    "a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else c
+                    for c in value
+                }
+            )
+        )
         yield path, f"{kinds}{len(value).bit_length()}" if "0" in kinds else kinds
     else:
         yield path, type(value).__name__
@@ -178,7 +229,10 @@ def forms() -> dict[Stratum, list[Form]]:
         normal: Counter[Stratum] = Counter()
         for i in np.random.default_rng(seed).permutation(len(events)):
             event, scenario = events[i], scenario_of.get(uid(events[i]), "")
-            stratum = event["type_uid"], event.get("dst_endpoint", {}).get("ip", "").startswith("10.")
+            stratum = (
+                event["type_uid"],
+                event.get("dst_endpoint", {}).get("ip", "").startswith("10."),
+            )
             normal[stratum] += not scenario
             if scenario or normal[stratum] <= 30:
                 found[stratum].append(Form(seed, scenario, dict(form(event))))
@@ -194,10 +248,17 @@ def chance_without_a_mark(forms: list[Form], scenario: str) -> float:
     of its events among the others of its stream. Without a mark these scatter around 1/2, and a t-test tells whether they do.
     """
     forms = [form for form in forms if form.scenario in ("", scenario)]
-    bad, stream = np.array([form.scenario != "" for form in forms]), np.array([form.stream for form in forms])
+    bad, stream = (
+        np.array([form.scenario != "" for form in forms]),
+        np.array([form.stream for form in forms]),
+    )
     x = DictVectorizer(sparse=False).fit_transform([form.fields for form in forms])
-    model = LogisticRegression(l1_ratio=1, C=0.1, solver="liblinear", class_weight="balanced", random_state=0)
-    score = cross_val_predict(model, x, bad, groups=stream, cv=GroupKFold(4), method="decision_function")
+    model = LogisticRegression(
+        l1_ratio=1, C=0.1, solver="liblinear", class_weight="balanced", random_state=0
+    )
+    score = cross_val_predict(
+        model, x, bad, groups=stream, cv=GroupKFold(4), method="decision_function"
+    )
     aucs = [roc_auc_score(bad[stream == s], score[stream == s]) for s in sorted(set(stream[bad]))]
     return float(ttest_1samp(aucs, 0.5, alternative="greater").pvalue)
 
@@ -209,8 +270,11 @@ def chances_without_a_mark(forms: dict[Stratum, list[Form]]) -> dict[tuple[Strat
         for member in members:
             if member.scenario:
                 streams[stratum, member.scenario].add(member.stream)
-    return {(stratum, scenario): chance_without_a_mark(forms[stratum], scenario)
-            for (stratum, scenario), found in streams.items() if len(found) >= 10}
+    return {
+        (stratum, scenario): chance_without_a_mark(forms[stratum], scenario)
+        for (stratum, scenario), found in streams.items()
+        if len(found) >= 10
+    }
 
 
 def test_the_format_of_an_event_says_nothing(forms) -> None:
@@ -220,8 +284,10 @@ def test_the_format_of_an_event_says_nothing(forms) -> None:
     assert {key: chance for key, chance in chances.items() if chance < 0.01 / len(chances)} == {}
 
 
-@pytest.mark.parametrize(("path", "mark"), [
-    (".metadata.processed_time", None), (".tls.version", "a"), (".connection_info.uid", "0A4")])
+@pytest.mark.parametrize(
+    ("path", "mark"),
+    [(".metadata.processed_time", None), (".tls.version", "a"), (".connection_info.uid", "0A4")],
+)
 def test_a_field_or_a_pattern_that_marks_one_scenario_is_found(forms, path, mark) -> None:
     """Even one that many other events lack as well, on the two to four events of a fast exfiltration."""
     stratum, scenario = (400106, False), "exfiltration_fast"
@@ -248,20 +314,32 @@ def test_incidents_have_legitimate_look_alikes(stream, scenario_of) -> None:
     failed = some(3002, lambda e: e["status_id"] == 2 and e["is_remote"])
     assert failed > 3 * (len(bad["password_spraying"]) + len(bad["brute_force"]))
     places = {e["src_endpoint"]["ip"] for e in normal if e["class_uid"] in (3002, 6003)}
-    outside = [e["src_endpoint"]["ip"] for s in ("password_spraying", "brute_force", "impossible_travel") for e in bad[s]]
+    outside = [
+        e["src_endpoint"]["ip"]
+        for s in ("password_spraying", "brute_force", "impossible_travel")
+        for e in bad[s]
+    ]
     assert np.mean([ip in places for ip in outside]) > 0.6
     gigabytes = np.median([e["traffic"]["bytes_out"] for e in bad["exfiltration_fast"]])
-    assert gigabytes > 1e9 and some(4001, lambda e: e["traffic"]["bytes_out"] > gigabytes) > len(bad["exfiltration_fast"])
+    assert gigabytes > 1e9 and some(4001, lambda e: e["traffic"]["bytes_out"] > gigabytes) > len(
+        bad["exfiltration_fast"]
+    )
     flows = [e["traffic"]["bytes_out"] for e in normal if e["class_uid"] == 4001]
     small = [e["traffic"]["bytes_out"] for s in ("beaconing", "exfiltration_slow") for e in bad[s]]
     assert np.mean(np.array(small) < np.quantile(flows, 0.99)) > 0.9
     names = {e["dst_endpoint"].get("hostname") for e in normal if e["class_uid"] == 4001}
-    assert {e["dst_endpoint"].get("hostname") for s in ("beaconing", "exfiltration_fast") for e in bad[s]} <= names
+    assert {
+        e["dst_endpoint"].get("hostname")
+        for s in ("beaconing", "exfiltration_fast")
+        for e in bad[s]
+    } <= names
     granted = some(6003, lambda e: e["api"]["operation"] in ("AttachUserPolicy", "CreateAccessKey"))
     assert granted > 5 * len(bad["privilege_escalation"])
     programs = {e["process"]["name"] for e in normal if e["class_uid"] == 1007}
     assert {e["process"]["name"] for e in bad["ransomware"]} <= programs
-    slow = np.median([e["http_response"]["latency"] for e in bad["service_storm"] if e["class_uid"] == 4002])
+    slow = np.median(
+        [e["http_response"]["latency"] for e in bad["service_storm"] if e["class_uid"] == 4002]
+    )
     assert some(4002, lambda e: e["http_response"]["latency"] > slow) > len(bad["service_storm"])
 
 
@@ -274,25 +352,39 @@ def test_incidents_leave_the_traces_they_are_named_for(stream, scenario_of) -> N
     for (scenario, _), events in found.items():
         instances[scenario].append(events)
     for events in instances["password_spraying"]:
-        assert len({e["user"]["name"] for e in events}) == len(events) and all(e["status_id"] == 2 for e in events)
+        assert len({e["user"]["name"] for e in events}) == len(events) and all(
+            e["status_id"] == 2 for e in events
+        )
     for events in instances["brute_force"]:
         logons = [e["status_id"] for e in events if e["class_uid"] == 3002]
-        assert len({e["src_endpoint"]["ip"] for e in events}) == 1 and logons == [2] * (len(logons) - 1) + [1]
+        assert len({e["src_endpoint"]["ip"] for e in events}) == 1 and logons == [2] * (
+            len(logons) - 1
+        ) + [1]
     for events in instances["impossible_travel"]:
         one, two = (e for e in events if e["class_uid"] == 3002)
         assert one["user"]["name"] == two["user"]["name"] and two["time"] - one["time"] < 3_600_000
         assert one["src_endpoint"]["ip"] != two["src_endpoint"]["ip"]
     for events in instances["exfiltration_slow"]:
         assert events[-1]["time"] - events[0]["time"] > 3_600_000
-        assert len({e["src_endpoint"]["ip"] for e in events}) == len({e["dst_endpoint"]["ip"] for e in events}) == 1
+        assert (
+            len({e["src_endpoint"]["ip"] for e in events})
+            == len({e["dst_endpoint"]["ip"] for e in events})
+            == 1
+        )
     for events in instances["beaconing"]:
         gaps = np.diff([e["time"] for e in events])
         assert gaps.std() < 0.1 * gaps.mean()
     for events in instances["ransomware"]:
-        assert len({e["device"]["uid"] for e in events}) == 1 and events[-1]["time"] - events[0]["time"] < 300_000
+        assert (
+            len({e["device"]["uid"] for e in events}) == 1
+            and events[-1]["time"] - events[0]["time"] < 300_000
+        )
     for events in instances["service_storm"]:
         codes = [e["http_response"]["code"] for e in events if e["class_uid"] == 4002]
-        assert np.mean(np.array(codes) >= 500) > 0.2 and events[-1]["time"] - events[0]["time"] < 900_000
+        assert (
+            np.mean(np.array(codes) >= 500) > 0.2
+            and events[-1]["time"] - events[0]["time"] < 900_000
+        )
 
 
 def test_the_command_writes_the_same_stream_in_both_formats(tmp_path, capsys) -> None:
@@ -302,7 +394,12 @@ def test_the_command_writes_the_same_stream_in_both_formats(tmp_path, capsys) ->
     with (tmp_path / "a" / "b" / "events.jsonl").open() as lines:
         assert [json.loads(line) for line in lines] == events
     assert pl.read_csv(tmp_path / "a" / "b" / "labels.csv").equals(labels)
-    assert main(["--events", "2000", "--seed", "5", "--out", str(tmp_path / "p"), "--format", "parquet"]) == 0
+    assert (
+        main(
+            ["--events", "2000", "--seed", "5", "--out", str(tmp_path / "p"), "--format", "parquet"]
+        )
+        == 0
+    )
     frame = pl.read_parquet(tmp_path / "p" / "events.parquet")
 
     def dense(value: Any) -> Any:
@@ -314,10 +411,19 @@ def test_the_command_writes_the_same_stream_in_both_formats(tmp_path, capsys) ->
     assert sorted(os.listdir(tmp_path / "p")) == ["events.parquet", "labels.csv"]
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--events", "many"], ["--events", "10"], ["--events", "2000", "--start", "soon"],
-    ["--events", "2000", "--start", "9999-12-30"], ["--events", "2000", "--start", "1969-12-31T23:00:00+05:00"],
-    ["--events", "2000", "--seed", "-1"], ["--events", "2000", "--format", "xml"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--events", "many"],
+        ["--events", "10"],
+        ["--events", "2000", "--start", "soon"],
+        ["--events", "2000", "--start", "9999-12-30"],
+        ["--events", "2000", "--start", "1969-12-31T23:00:00+05:00"],
+        ["--events", "2000", "--seed", "-1"],
+        ["--events", "2000", "--format", "xml"],
+        [],
+    ],
+)
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments) -> None:
     out = tmp_path / "out"
     try:
@@ -325,7 +431,12 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments)
     except SystemExit as stopped:
         code = stopped.code
     told = capsys.readouterr()
-    assert code == 2 and told.err.count("\n") == 1 and told.err.startswith("nbsrc.simulate: ") and not told.out
+    assert (
+        code == 2
+        and told.err.count("\n") == 1
+        and told.err.startswith("nbsrc.simulate: ")
+        and not told.out
+    )
     assert not out.exists()
 
 
@@ -336,8 +447,12 @@ def test_the_command_leaves_a_folder_with_files_alone(tmp_path, capsys) -> None:
     assert capsys.readouterr().err.count("\n") == 2 and os.listdir(tmp_path) == ["mine.txt"]
 
 
-@pytest.mark.parametrize(("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("No space left"), 2)])
-def test_a_run_that_stops_leaves_no_half_of_a_file(tmp_path, monkeypatch, capsys, failure, code) -> None:
+@pytest.mark.parametrize(
+    ("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("No space left"), 2)]
+)
+def test_a_run_that_stops_leaves_no_half_of_a_file(
+    tmp_path, monkeypatch, capsys, failure, code
+) -> None:
     written = 0
 
     def dumps(event: Event, **_: Any) -> str:

@@ -37,6 +37,12 @@ def test_no_value_belongs_to_incidents_more_than_to_the_rest() -> None:
     assert len(usual) > 100
     for events, _ in streams:
         for event in events:
-            everywhere.update(usual & {(event["class_uid"], path, value) for path, value in leaves(event)})
-    telling = {key: (in_incidents[key], everywhere[key]) for key in usual if in_incidents[key] > 0.5 * everywhere[key]}
+            everywhere.update(
+                usual & {(event["class_uid"], path, value) for path, value in leaves(event)}
+            )
+    telling = {
+        key: (in_incidents[key], everywhere[key])
+        for key in usual
+        if in_incidents[key] > 0.5 * everywhere[key]
+    }
     assert telling == {}

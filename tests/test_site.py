@@ -50,7 +50,12 @@ def assert_whole(page):
     formulas = page.locator("span.math, div.math")
     assert formulas.count() == page.locator("span.math:has(.katex), div.math:has(.katex)").count()
     assert page.locator(".katex-error").count() == 0
-    assert page.locator("img").evaluate_all("all => all.filter(i => !i.complete || !i.naturalWidth).map(i => i.src)") == []
+    assert (
+        page.locator("img").evaluate_all(
+            "all => all.filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+        )
+        == []
+    )
 
 
 def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(open_page, address):
@@ -70,10 +75,18 @@ def test_the_skip_edge_is_the_highlighted_one(open_page, address):
     lines = diagram.locator("polyline")
     colored = [i for i in range(lines.count()) if lines.nth(i).get_attribute("stroke") == "#d55e00"]
     assert len(colored) == 1
-    points = [tuple(map(float, p.split(","))) for p in lines.nth(colored[0]).get_attribute("points").split()]
+    points = [
+        tuple(map(float, p.split(",")))
+        for p in lines.nth(colored[0]).get_attribute("points").split()
+    ]
     longest = max(points, key=lambda p: p[1])[1] - min(points, key=lambda p: p[1])[1]
-    others = [lines.nth(i).get_attribute("points") for i in range(lines.count()) if i not in colored]
-    assert all(longest > max(ys) - min(ys) for ys in ([float(p.split(",")[1]) for p in o.split()] for o in others))
+    others = [
+        lines.nth(i).get_attribute("points") for i in range(lines.count()) if i not in colored
+    ]
+    assert all(
+        longest > max(ys) - min(ys)
+        for ys in ([float(p.split(",")[1]) for p in o.split()] for o in others)
+    )
 
 
 def test_figures_and_diagrams_follow_dark_mode(open_page, address):
@@ -124,14 +137,22 @@ def test_every_link_inside_the_site_leads_somewhere(site):
             if re.match(r"[a-z]+:", target):
                 continue
             file = (path.parent / unquote(target)).resolve() if target else path
-            if not file.is_file() or anchor and file.suffix == ".html" and not soup(file).find(id=unquote(anchor)):
+            if (
+                not file.is_file()
+                or anchor
+                and file.suffix == ".html"
+                and not soup(file).find(id=unquote(anchor))
+            ):
                 broken.append(f"{path.name}: {link['href']}")
     assert broken == []
 
 
 def test_an_address_that_does_not_exist_gets_the_book_s_own_page(open_page, address):
     page = open_page(f"{address}no-such-page.html")
-    assert page.troubles[0].startswith("404") and len([t for t in page.troubles if "no-such-page" not in t]) <= 1
+    assert (
+        page.troubles[0].startswith("404")
+        and len([t for t in page.troubles if "no-such-page" not in t]) <= 1
+    )
     assert "Page not found" in page.locator("article h1").inner_text()
     page.locator("a.navbar-brand").first.click()
     page.wait_for_url(f"{address}index.html")
@@ -145,7 +166,9 @@ def test_the_notebook_of_a_page_downloads(name, open_page, address, tmp_path):
     download.value.save_as(tmp_path / "it.ipynb")
     assert download.value.suggested_filename == f"{name}.ipynb"
     nbformat.validate(nbformat.read(tmp_path / "it.ipynb", as_version=4))
-    assert (tmp_path / "it.ipynb").read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
+    assert (tmp_path / "it.ipynb").read_bytes() == (
+        ROOT / "notebooks" / f"{name}.ipynb"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -165,7 +188,9 @@ def test_with_a_repository_the_buttons_lead_to_the_committed_notebook(name, site
 def test_without_a_repository_no_button_leads_nowhere(name, site):
     header = soup(site / f"{name}.html").select_one(".bd-header-article")
     targets = [link["href"] for link in header.find_all("a", href=True)]
-    assert all((site / urldefrag(target)[0]).is_file() for target in targets if urldefrag(target)[0])
+    assert all(
+        (site / urldefrag(target)[0]).is_file() for target in targets if urldefrag(target)[0]
+    )
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -176,7 +201,9 @@ def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, open_page, addres
 
 @pytest.mark.parametrize("width", [375, 1400])
 @pytest.mark.parametrize("name", ["part1-resnet", "part2-tabular-resnet"])
-def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(name, width, open_page, address):
+def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
+    name, width, open_page, address
+):
     page = open_page(f"{address}{name}.html", width=width)
     formulas = page.evaluate(
         """() => [...document.querySelectorAll("div.math")].map(box => {
@@ -197,7 +224,9 @@ def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
     if name == "search":
         page.goto(f"{address}search.html?q=bottleneck")
         page.locator("#search-results li").first.wait_for()
-    page.wait_for_timeout(300)  # the theme makes what scrolls reachable by keyboard 300 ms after load
+    page.wait_for_timeout(
+        300
+    )  # the theme makes what scrolls reachable by keyboard 300 ms after load
     options = {
         "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
         "resultTypes": ["violations"],
@@ -206,7 +235,11 @@ def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
     # What is drawn inside of a picture or a formula is one element to a screen reader; leaving it out saves a minute.
     context = {"exclude": [["svg *"], [".katex-html *"]]}
     found = Axe().run(page, context=context, options=options).response["violations"]
-    report = [f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:300]}" for v in found for n in v["nodes"]]
+    report = [
+        f"{v['id']}: {n['html'][:150]} {n['failureSummary'][:300]}"
+        for v in found
+        for n in v["nodes"]
+    ]
     assert not report, "\n".join(report)
 
 
@@ -215,11 +248,23 @@ def test_the_site_and_the_notebook_number_figures_tables_and_exercises_alike(nam
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     page = soup(site / f"{name}.html")
-    captions = [" ".join(c.get_text().split()) for c in page.select(".caption-number, p.admonition-title")]
-    for kind, pattern in [("Fig.", r"^\*Fig. (\d+)"), ("Table", r"^\*\*Table (\d+)"), ("Exercise", r"^\*\*Exercise (\d+)")]:
-        on_page = [int(m[1]) for caption in captions if (m := re.match(rf"{re.escape(kind)} (\d+)", caption))]
+    captions = [
+        " ".join(c.get_text().split()) for c in page.select(".caption-number, p.admonition-title")
+    ]
+    for kind, pattern in [
+        ("Fig.", r"^\*Fig. (\d+)"),
+        ("Table", r"^\*\*Table (\d+)"),
+        ("Exercise", r"^\*\*Exercise (\d+)"),
+    ]:
+        on_page = [
+            int(m[1])
+            for caption in captions
+            if (m := re.match(rf"{re.escape(kind)} (\d+)", caption))
+        ]
         in_notebook = list(map(int, re.findall(pattern, text, re.MULTILINE)))
-        assert in_notebook == list(dict.fromkeys(on_page)) and on_page  # a solution repeats its exercise's number
+        assert (
+            in_notebook == list(dict.fromkeys(on_page)) and on_page
+        )  # a solution repeats its exercise's number
     equations = [int(e.get_text().strip("()#")) for e in page.select(".eqno")]
     assert list(map(int, re.findall(r"\\tag\{(\d+)\}", text))) == equations
 

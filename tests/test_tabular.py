@@ -52,9 +52,14 @@ def test_categories_enter_as_columns_of_the_same_backbone():
     net = TabularResNet(n_numeric=3, cardinalities=[5, 400, 2], d_out=2, **SHAPE)
     x, c = torch.randn(16, 3), torch.stack([torch.randint(n, (16,)) for n in net.cardinalities], 1)
     features = net.features(x, c)
-    assert features.shape == (16, 3 + embedding_width(5) + embedding_width(400) + embedding_width(2))
+    assert features.shape == (
+        16,
+        3 + embedding_width(5) + embedding_width(400) + embedding_width(2),
+    )
     theirs = rtdl.ResNet(d_in=features.shape[1], d_out=2, **SHAPE)
-    theirs.load_state_dict({k: v for k, v in net.state_dict().items() if not k.startswith("embeddings")})
+    theirs.load_state_dict(
+        {k: v for k, v in net.state_dict().items() if not k.startswith("embeddings")}
+    )
     torch.testing.assert_close(net(x, c), theirs(features), rtol=0, atol=1e-6)
 
 
@@ -83,7 +88,9 @@ def test_every_category_has_an_embedding_of_its_own():
     cardinalities = [3, 1, 50, 7]
     net = TabularResNet(n_numeric=0, cardinalities=cardinalities)
     with torch.no_grad():
-        net.embeddings.table.weight.copy_(torch.arange(net.embeddings.table.weight.numel()).view(-1, CHUNK))
+        net.embeddings.table.weight.copy_(
+            torch.arange(net.embeddings.table.weight.numel()).view(-1, CHUNK)
+        )
     seen = []
     start = 0
     for column, n in enumerate(cardinalities):
@@ -115,9 +122,13 @@ def test_wrong_input_is_refused_by_name():
         net(x, beyond)
     with pytest.raises(IndexError, match="column 0 .*is -1"):
         net(x, negative)
-    with pytest.raises(ValueError, match=r"numeric must have the shape \(rows, 2\), however: \(4, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"numeric must have the shape \(rows, 2\), however: \(4, 3\)"
+    ):
         net(torch.zeros(4, 3), c)
-    with pytest.raises(ValueError, match=r"categorical must have the shape \(rows, 2\), however: \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"categorical must have the shape \(rows, 2\), however: \(4,\)"
+    ):
         net(x, c[:, 0])
     with pytest.raises(ValueError, match="numeric must be floating point"):
         net(c, c)

@@ -38,7 +38,14 @@ def test_equal_seeds_give_equal_numbers_and_weights_and_another_seed_others():
         net = small_net()
         torch.rand(drawn_before)
         rows = fit(
-            net, *TRAIN, epochs=2, batch_size=64, seed=seed, device="cpu", validation=TEST, augment=shift
+            net,
+            *TRAIN,
+            epochs=2,
+            batch_size=64,
+            seed=seed,
+            device="cpu",
+            validation=TEST,
+            augment=shift,
         )
         return rows, list(net.state_dict().values())
 
@@ -119,8 +126,12 @@ def test_evaluation_measures_in_eval_mode_and_leaves_every_mode_as_it_was():
     net.eval()
     with torch.no_grad():
         logits = net(TEST[0])
-    assert measured["loss"] == pytest.approx(nn.functional.cross_entropy(logits, TEST[1]).item(), rel=1e-5)
-    assert measured["accuracy"] == pytest.approx((logits.argmax(1) == TEST[1]).float().mean().item())
+    assert measured["loss"] == pytest.approx(
+        nn.functional.cross_entropy(logits, TEST[1]).item(), rel=1e-5
+    )
+    assert measured["accuracy"] == pytest.approx(
+        (logits.argmax(1) == TEST[1]).float().mean().item()
+    )
     torch.testing.assert_close(predict(net, TEST[0], batch_size=7, device="cpu"), logits)
 
 
@@ -141,7 +152,12 @@ def test_evaluation_measures_in_eval_mode_and_leaves_every_mode_as_it_was():
 )
 def test_what_cannot_be_trained_on_is_named(inputs, targets, options, message):
     with pytest.raises(ValueError, match=message):
-        fit(nn.Linear(1, 2), inputs, targets, **({"epochs": 1, "seed": 0, "device": "cpu"} | options))
+        fit(
+            nn.Linear(1, 2),
+            inputs,
+            targets,
+            **({"epochs": 1, "seed": 0, "device": "cpu"} | options),
+        )
 
 
 def test_a_progress_bar_is_shown_in_a_notebook_and_not_in_a_built_page():
