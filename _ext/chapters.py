@@ -108,7 +108,8 @@ def how_it_ended(kernel) -> str:
 
 
 async def to_its_end(client: NotebookClient) -> None:
-    # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody wants to hear.
+    # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody
+    # wants to hear.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     await client.async_execute(env=os.environ | ALLOCATOR)
 

@@ -50,7 +50,8 @@ def ink_on(fill: str) -> str:
 
 
 def for_page(svg: str, *, name: str, alt: str) -> str:
-    """The drawing as an element of a page: no style sheet or ids of its own, a text for screen readers."""
+    """The drawing as an element of a page: no style sheet or ids of its own, a text for screen
+    readers."""
     svg = re.sub(r"<style>.*?</style>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(
         r' (width|height)="([\d.]+)"', lambda m: f' {m[1]}="{float(m[2]):.0f}"', svg, count=2

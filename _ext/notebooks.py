@@ -1,4 +1,5 @@
-"""Write notebooks/<chapter>.ipynb, a notebook that runs alone, for every chapter of the table of contents.
+"""Write notebooks/<chapter>.ipynb, a notebook that runs alone, for every chapter of the table of
+contents.
 
 jupytext and MyST-NB's own converter carry the chapter's directives over as raw text, and
 sphinx-tojupyter needs Sphinx to run the book through a writer of its own, which knows neither
@@ -123,7 +124,8 @@ def load_anew():
 
 
 class ExportError(Exception):
-    """A chapter has something that the exporter can't turn into plain Markdown; the message says what and where."""
+    """A chapter has something that the exporter can't turn into plain Markdown; the message says
+    what and where."""
 
 
 @dataclass
@@ -136,7 +138,8 @@ class Label:
 
 @dataclass
 class Book:
-    """What chapters need to know of each other: labels, numbers and titles, in the order of the table of contents."""
+    """What chapters need to know of each other: labels, numbers and titles, in the order of the
+    table of contents."""
 
     labels: dict[str, Label] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
@@ -275,7 +278,8 @@ class Chapter:
         self.cells.append(make(source=source, metadata=metadata or {}))
 
     def prose(self, text: str) -> None:
-        """Markdown, where a paragraph that quotes glued numbers becomes a cell that fills them in."""
+        """Markdown, where a paragraph that quotes glued numbers becomes a cell that fills them
+        in."""
         text = self.inline(text)
         for paragraph in re.split(r"\n{2,}(?![ \n])", text.strip("\n")):
             if "\0" not in paragraph:
@@ -299,7 +303,8 @@ class Chapter:
     # -- inline --
 
     def inline(self, text: str) -> str:
-        """Plain Markdown for a text without directives: no roles, targets, comments or attributes."""
+        """Plain Markdown for a text without directives: no roles, targets, comments or
+        attributes."""
         kept: list[str] = []
 
         def role_or_keep(match: re.Match) -> str:
@@ -463,7 +468,8 @@ class Chapter:
         return inner
 
     def around(self, body: str, wrap, heading: str) -> None:
-        """``body`` wrapped, where all of it is text; else under a heading, since a cell can't be inside of text."""
+        """``body`` wrapped, where all of it is text; else under a heading, since a cell can't be
+        inside of text."""
         inner = self.nested(body)
         if all(cell.cell_type == "markdown" for cell in inner):
             self.add("markdown", wrap("\n\n".join(cell.source for cell in inner)))

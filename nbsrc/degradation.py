@@ -1,8 +1,7 @@
 """The degradation experiment: deeper plain nets train worse, deeper residual nets don't.
 
-He et al. 2016a (arXiv:1512.03385), Fig. 6 and Sec. 4.2, scaled down: their nets of 6n + 2 layers with 8
-filters in place of 16, on scikit-learn's digits in place of CIFAR-10.
-"""
+He et al. 2016a (arXiv:1512.03385), Fig. 6 and Sec. 4.2, scaled down: their nets of 6n + 2 layers
+with 8 filters in place of 16, on scikit-learn's digits in place of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -31,11 +30,12 @@ def depth_experiment(
 ) -> pl.DataFrame:
     """Train a plain and a residual net of every depth, once with each seed, all by the same recipe.
 
-    On a CPU the nets are trained side by side, one process and one thread each, which gives the same numbers
-    on a machine with any number of cores.
+    On a CPU the nets are trained side by side, one process and one thread each, which gives the
+    same numbers on a machine with any number of cores.
 
-    Returns a table of one row per depth, kind ("plain" or "residual") and seed, with train_loss (of the trained
-    net on all training images, in eval mode), train_error and test_error (shares of wrong answers, 0 to 1).
+    Returns a table of one row per depth, kind ("plain" or "residual") and seed, with train_loss (of
+    the trained net on all training images, in eval mode), train_error and test_error (shares of
+    wrong answers, 0 to 1).
 
     Raises ValueError if a depth is not 6n + 2.
     """

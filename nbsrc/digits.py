@@ -1,4 +1,5 @@
-"""Real images that are there without a download: scikit-learn's 1,797 scans of handwritten digits."""
+"""Real images that are there without a download: scikit-learn's 1,797 scans of handwritten
+digits."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 
 class Digits(NamedTuple):
-    """Images (n, 1, 8, 8), float32, standardised by the training set's mean and deviation; labels (n,), 0 to 9."""
+    """Images (n, 1, 8, 8), float32, standardised by the training set's mean and deviation; labels
+    (n,), 0 to 9."""
 
     train_images: Tensor
     train_labels: Tensor

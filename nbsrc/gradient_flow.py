@@ -78,9 +78,9 @@ def gradient_norms(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[fl
 def rate_per_layer(norms: Sequence[float]) -> float:
     """The factor by which the norm changes with each layer away from the output.
 
-    Fitted by least squares to the logarithm of the norms of equal layers, given in depth order: 1 means
-    that the gradient arrives at the first layer as large as at the last; below 1 it decays on the way,
-    above 1 it grows.
+    Fitted by least squares to the logarithm of the norms of equal layers, given in depth order: 1
+    means that the gradient arrives at the first layer as large as at the last; below 1 it decays on
+    the way, above 1 it grows.
 
     >>> round(rate_per_layer([1.0, 2.0, 4.0, 8.0]), 6)
     0.5

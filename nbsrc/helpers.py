@@ -1,7 +1,7 @@
 """Processes that help: work that comes in pieces is shared between this process and others.
 
-Threads are not enough where the interpreter itself has work to do: only one of them runs it at a time.
-"""
+Threads are not enough where the interpreter itself has work to do: only one of them runs it at a
+time."""
 
 import os
 import signal
@@ -30,10 +30,11 @@ Result = TypeVar("Result")
 
 @contextmanager
 def helpers(number: int) -> Generator[list[Executor]]:
-    """`number` further processes, each with one thread for its work. They start while this process goes on.
+    """`number` further processes, each with one thread for its work. They start while this process
+    goes on.
 
-    As with all of multiprocessing, a script that uses them has its own work under `if __name__ == "__main__":`.
-    There are none outside of the main thread, which alone can keep Ctrl-C from them.
+    As with all of multiprocessing, a script that uses them has its own work under `if __name__ ==
+    "__main__":`. There are none outside of the main thread, which alone can keep Ctrl-C from them.
     """
     if not number or threading.current_thread() is not threading.main_thread():
         yield []
@@ -71,10 +72,11 @@ def share(
     there: Callable[[Piece], Result],
     others: Sequence[Executor],
 ) -> Generator[Result]:
-    """The results of all pieces, in their order: `here` in a thread of this process, `there` in the others.
+    """The results of all pieces, in their order: `here` in a thread of this process, `there` in the
+    others.
 
-    Each has one piece at a time, a helper from when it has started. A piece whose helper died is done here.
-    """
+    Each has one piece at a time, a helper from when it has started. A piece whose helper died is
+    done here."""
     done: dict[int, Result] = {}
     first = 0
     with one_thread(), ThreadPoolExecutor(1) as own:

@@ -1,4 +1,5 @@
-"""How the book looks: figure style, one colour per method, tables, the line that says what made a page."""
+"""How the book looks: figure style, one colour per method, tables, the line that says what made a
+page."""
 
 from __future__ import annotations
 
@@ -16,9 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-INK = "#1b1f24"  # text and axes; the site replaces it, and the white paper, by the reader's light or dark theme
+# text and axes; the site replaces it, and the white paper, by the reader's light or dark theme
+INK = "#1b1f24"
 
-# Okabe and Ito's palette, told apart by the colour-blind; every method keeps its colour and marker in the book.
+# Okabe and Ito's palette, told apart by the colour-blind; every method keeps its colour and marker
+# in the book.
 COLORS = {
     "plain": "#d55e00",
     "plain + BatchNorm": "#cc79a7",
@@ -38,7 +41,8 @@ MARKERS |= {"Surprise": "o", "kNN, embeddings": "D", "Rarity": "s", "Isolation F
 
 
 def use_style() -> None:
-    """Set the book's figure style for this session: vector figures, plain axes, text that stays text."""
+    """Set the book's figure style for this session: vector figures, plain axes, text that stays
+    text."""
     plt.rcParams.update(
         {
             "figure.figsize": (7, 3.2),
@@ -71,8 +75,8 @@ class Table:
     """A table of numbers for a page: right-aligned, with headers that screen readers can announce.
 
     Args:
-        frame: the rows; its column names are the headers.
-        formats: a format specification for each column that needs one, such as ``{"error": ".1%"}``.
+        frame: the rows; its column names are the headers. formats: a format specification for each
+        column that needs one, such as ``{"error": ".1%"}``.
     """
 
     def __init__(self, frame: pl.DataFrame, formats: Mapping[str, str] | None = None) -> None:
@@ -107,7 +111,8 @@ class Table:
 
 
 class Tree:
-    """A nested event as a tree that unfolds, one line an attribute, objects and arrays closed at first."""
+    """A nested event as a tree that unfolds, one line an attribute, objects and arrays closed at
+    first."""
 
     def __init__(self, event: Mapping[str, object], *, name: str) -> None:
         self.event = event
@@ -137,7 +142,8 @@ class Tree:
 
 
 def page_note(started: float, *, device: torch.device, seed: int) -> str:
-    """What made a page: device, versions, seed, and the seconds since ``started`` (from ``time.perf_counter``)."""
+    """What made a page: device, versions, seed, and the seconds since ``started`` (from
+    ``time.perf_counter``)."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -149,7 +155,8 @@ def page_note(started: float, *, device: torch.device, seed: int) -> str:
 
 
 def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> None:
-    """The mean over seeds as a line in the colour of ``name``, the range from least to greatest as a band."""
+    """The mean over seeds as a line in the colour of ``name``, the range from least to greatest as
+    a band."""
     spread = (
         table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
     )
@@ -235,7 +242,8 @@ def plot_confusion(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> N
 def plot_predictions(
     images: Tensor, labels: Tensor, logits: Tensor, names: Sequence[str], *, columns: int = 8
 ) -> None:
-    """Two rows of test images: the most confident right answers above, the most confident wrong ones below."""
+    """Two rows of test images: the most confident right answers above, the most confident wrong
+    ones below."""
     confidence, predicted = logits.softmax(1).max(1)
     right = predicted == labels
     _, axes = plt.subplots(2, columns, figsize=(7, 2.6))
@@ -257,7 +265,8 @@ def plot_predictions(
 def plot_published(
     scores: Mapping[str, Sequence[tuple[float, float] | None]], lower_is_better: Sequence[str]
 ) -> None:
-    """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of each."""
+    """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of
+    each."""
     _, ax = plt.subplots(figsize=(7, 4))
     for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
         for row, (name, models) in enumerate(reversed(list(scores.items()))):
@@ -286,7 +295,8 @@ def plot_published(
 
 
 def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -> None:
-    """Cardinalities and missing shares of `EventEncoder.describe()`, and one quantity before and after encoding."""
+    """Cardinalities and missing shares of `EventEncoder.describe()`, and one quantity before and
+    after encoding."""
     kept = described.filter(decision="kept")
     _, axes = plt.subplots(2, 2, figsize=(7, 5))
     cardinality = kept["cardinality"].drop_nulls().sort(descending=True)
@@ -310,7 +320,8 @@ def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -
 
 
 def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
-    """One row of dots a scenario: the frequency of each event's rarest value; a line at the median."""
+    """One row of dots a scenario: the frequency of each event's rarest value; a line at the
+    median."""
     names = ["normal", *sorted(set(scenario) - {"normal"})]
     _, ax = plt.subplots(figsize=(7, 3.6))
     rng = np.random.default_rng(0)
@@ -329,7 +340,8 @@ def plot_rarity(frequency: np.ndarray, scenario: pl.Series) -> None:
 
 
 def plot_costs(costs: pl.DataFrame) -> None:
-    """Seconds of a training step against the number of features, from columns model, features and seconds."""
+    """Seconds of a training step against the number of features, from columns model, features and
+    seconds."""
     _, ax = plt.subplots(figsize=(5.5, 3.4))
     for (model,), part in costs.sort("model", "features", descending=[True, False]).group_by(
         "model", maintain_order=True
@@ -345,7 +357,8 @@ def plot_costs(costs: pl.DataFrame) -> None:
 
 
 def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
-    """Training and validation loss per epoch, which differ in kind, from the rows that `pretrain` returns."""
+    """Training and validation loss per epoch, which differ in kind, from the rows that `pretrain`
+    returns."""
     epochs = [row["epoch"] for row in history]
     _, axes = plt.subplots(1, 2)
     for ax, part, color, title in zip(
@@ -368,7 +381,8 @@ def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
 
 
 def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None:
-    """Points (events, 2) in the colours of their groups, at most five; crosses where `marked` (events,)."""
+    """Points (events, 2) in the colours of their groups, at most five; crosses where `marked`
+    (events,)."""
     _, ax = plt.subplots(figsize=(7, 4.5))
     colors = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
     for name, color in zip(sorted(set(group)), colors, strict=False):
@@ -397,7 +411,8 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
 
 
 def plot_scenarios(found: pl.DataFrame, methods: Sequence[str]) -> None:
-    """ROC AUC by scenario, a row each: mean over seeds and range, of methods of `detection_experiment`'s table."""
+    """ROC AUC by scenario, a row each: mean over seeds and range, of methods of
+    `detection_experiment`'s table."""
     by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
     spread = by.agg(
         pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")

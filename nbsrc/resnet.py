@@ -146,7 +146,8 @@ def cifar_resnet(
     in_channels: int = 3,
     shortcut: str = "A",
 ) -> ResNet:
-    """The paper's nets for CIFAR-10: 6n + 2 layers in three stages of n blocks (He et al. 2016a, Sec. 4.2).
+    """The paper's nets for CIFAR-10: 6n + 2 layers in three stages of n blocks (He et al. 2016a,
+    Sec. 4.2).
 
     ``block=PlainBlock`` gives the plain twin, which has no shortcut to choose.
 

@@ -1,8 +1,7 @@
 """Training and evaluating a classifier on tensors that fit on the device.
 
-`fit` is the whole recipe for a chapter; `train_epochs` is the one loop under it, which a command that saves
-its progress after every epoch (`nbsrc.cifar10`) drives itself.
-"""
+`fit` is the whole recipe for a chapter; `train_epochs` is the one loop under it, which a command
+that saves its progress after every epoch (`nbsrc.cifar10`) drives itself."""
 
 import math
 import sys
@@ -28,7 +27,8 @@ def default_device() -> torch.device:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Each operation of torch takes one thread of the CPU: for small ones, of which several are done side by side."""
+    """Each operation of torch takes one thread of the CPU: for small ones, of which several are
+    done side by side."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -38,7 +38,8 @@ def one_thread() -> Iterator[None]:
 
 
 def side_by_side(calls: Sequence[Any], device: torch.device) -> list[Any]:
-    """The results of joblib's delayed calls: a process each on the cores of a CPU, one after the other elsewhere."""
+    """The results of joblib's delayed calls: a process each on the cores of a CPU, one after the
+    other elsewhere."""
     workers = min(cpu_count(), len(calls)) if device.type == "cpu" else 1
     try:
         return Parallel(n_jobs=workers)(calls)
@@ -50,12 +51,12 @@ def side_by_side(calls: Sequence[Any], device: torch.device) -> list[Any]:
 def one_cycle(fraction: float) -> float:
     """Learning rate, as a share of its peak, after `fraction` (0 to 1) of all steps.
 
-    Up from 1/25 of the peak during the first 30% of the steps, then down to 1/250,000, both along a cosine:
-    the shape of `torch.optim.lr_scheduler.OneCycleLR`, as a function of the step alone, so that a run can be
-    resumed.
+    Up from 1/25 of the peak during the first 30% of the steps, then down to 1/250,000, both along a
+    cosine: the shape of `torch.optim.lr_scheduler.OneCycleLR`, as a function of the step alone, so
+    that a run can be resumed.
 
-    NOTE[DIFF]: Smith and Topin 2018 (arXiv:1708.07120) also cycle the momentum against the rate; here it
-    stays fixed.
+    NOTE[DIFF]: Smith and Topin 2018 (arXiv:1708.07120) also cycle the momentum against the rate;
+    here it stays fixed.
 
     >>> [round(one_cycle(fraction), 3) for fraction in (0, 0.15, 0.3, 0.65, 1)]
     [0.04, 0.52, 1.0, 0.5, 0.0]
@@ -84,17 +85,19 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `model` in place with SGD, momentum and a one-cycle schedule that peaks at `lr`.
 
-    Shape: inputs (n, ...), float; targets (n,), class numbers. Both are moved to the device once, with the
-    model. `augment(batch, generator)` returns the batch to train on; it must draw from that generator alone.
+    Shape: inputs (n, ...), float; targets (n,), class numbers. Both are moved to the device once,
+    with the model. `augment(batch, generator)` returns the batch to train on; it must draw from
+    that generator alone.
 
     Returns one row per epoch: `epoch` (from 1), `lr` (of the epoch's last step), `train_loss` and
-    `train_accuracy` (averaged over the epoch as it ran: weights still moving, batches augmented, BatchNorm in
-    train mode), and with `validation` also `validation_loss` and `validation_accuracy` (after the epoch, in
-    eval mode).
+    `train_accuracy` (averaged over the epoch as it ran: weights still moving, batches augmented,
+    BatchNorm in train mode), and with `validation` also `validation_loss` and `validation_accuracy`
+    (after the epoch, in eval mode).
 
-    Two runs with equal arguments and equal initial weights, which are the caller's affair, give identical
-    numbers on one machine's CPU. The global random state, which dropout draws from, is seeded for each epoch
-    and put back. Inputs train in fp32 on a CPU, under bf16 autocast and channels_last on CUDA.
+    Two runs with equal arguments and equal initial weights, which are the caller's affair, give
+    identical numbers on one machine's CPU. The global random state, which dropout draws from, is
+    seeded for each epoch and put back. Inputs train in fp32 on a CPU, under bf16 autocast and
+    channels_last on CUDA.
 
     Raises ValueError if lengths differ, there is no data, or `epochs` or `batch_size` is below 1.
     """
@@ -140,12 +143,13 @@ def train_epochs(
     start_epoch: int = 0,
     progress: bool = True,
 ) -> Iterator[dict[str, float]]:
-    """The loop under `fit`: yields each epoch's row when the epoch is over, for the caller to save its state.
+    """The loop under `fit`: yields each epoch's row when the epoch is over, for the caller to save
+    its state.
 
-    `schedule(fraction of all steps done)` gives the share of `lr` to take. An epoch's order and augmentation
-    depend on `seed` and the epoch's number only, so training that goes on at `start_epoch` (epochs already
-    done) with the weights and momentum of that moment is the training that was never interrupted.
-    """
+    `schedule(fraction of all steps done)` gives the share of `lr` to take. An epoch's order and
+    augmentation depend on `seed` and the epoch's number only, so training that goes on at
+    `start_epoch` (epochs already done) with the weights and momentum of that moment is the training
+    that was never interrupted."""
     _check(inputs, targets)
     if epochs < 1 or batch_size < 1:
         raise ValueError(
@@ -198,7 +202,8 @@ def train_epochs(
                         loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
                     loss.backward()
                     optimizer.step()
-                    # Sums stay on the device: reading one would wait for the GPU, so only a redrawn bar does.
+                    # Sums stay on the device: reading one would wait for the GPU, so only a redrawn
+                    # bar does.
                     loss_sum += loss.detach() * len(rows)
                     correct += (logits.detach().argmax(1) == labels).sum()
                     seen += len(rows)
@@ -274,7 +279,8 @@ def _check(inputs: Tensor, targets: Tensor) -> None:
 
 
 def watched() -> bool:
-    """Whether somebody may be looking at a progress bar: a terminal, or a notebook that can ask for input.
+    """Whether somebody may be looking at a progress bar: a terminal, or a notebook that can ask for
+    input.
 
     The build of the book runs its kernels without input, which is how a page stays free of bars.
     """

@@ -1,7 +1,8 @@
-"""Measure the budgets: `make bench`. Prints figures; asserts nothing, since times depend on the machine.
+"""Measure the budgets: `make bench`. Prints figures; asserts nothing, since times depend on the
+machine.
 
-Ratios come from steps that take turns in one process, so that both see the same moods of the machine.
-"""
+Ratios come from steps that take turns in one process, so that both see the same moods of the
+machine."""
 
 import platform
 import shutil
@@ -27,7 +28,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def build(folder: Path) -> tuple[float, float, bool]:
-    """Seconds, peak memory in GiB, and whether a cell was executed, of one build of the book in ``folder``."""
+    """Seconds, peak memory in GiB, and whether a cell was executed, of one build of the book in
+    ``folder``."""
     program = Path(sys.executable).with_name("jupyter-book")
     start, peak = time.perf_counter(), [0.0]
     process = subprocess.Popen(
@@ -44,7 +46,8 @@ def build(folder: Path) -> tuple[float, float, bool]:
 
 
 def builds() -> None:
-    """A cold build, one with nothing changed, and one with a word of prose changed, on a copy of the book."""
+    """A cold build, one with nothing changed, and one with a word of prose changed, on a copy of
+    the book."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "book"
         ignored = shutil.ignore_patterns(

@@ -1,11 +1,11 @@
-"""Reading, flattening and encoding, beside pandas.json_normalize with a scikit-learn ColumnTransformer.
+"""Reading, flattening and encoding, beside pandas.json_normalize with a scikit-learn
+ColumnTransformer.
 
     python -m tests.bench_ocsf
 
-Both do the same work on the simulator's events, and that they do is checked. pandas has it easier: it is told which columns
-are to be kept, of what kind they are, which of them hold lists, which quantities take a logarithm and which ports are
-common. Ours finds that out.
-"""
+Both do the same work on the simulator's events, and that they do is checked. pandas has it easier:
+it is told which columns are to be kept, of what kind they are, which of them hold lists, which
+quantities take a logarithm and which ports are common. Ours finds that out."""
 
 import contextlib
 import io
@@ -27,9 +27,9 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, RobustScaler
 
-from nbsrc import simulate
-from nbsrc.encode import CLIP, Column
-from nbsrc.ocsf import LEFT_OUT, EncodedEvents, EventEncoder, flatten, iter_events, read_events
+from nbsrc.events.read import LEFT_OUT, flatten, iter_events, read_events
+from nbsrc.simulation import stream as simulate
+from nbsrc.tabular.encoder import CLIP, Column, EncodedEvents, EventEncoder
 
 Laps = list[tuple[str, float]]  # what was done, and when it was done
 DAY = 86_400_000  # ms
@@ -53,7 +53,8 @@ def ours(path: Path, laps: Laps) -> EncodedEvents:
 
 
 def normalized(records: list[dict[str, Any]], lists: set[str], prefix: str = "") -> pd.DataFrame:
-    """json_normalize, with each list summed up as `nbsrc.ocsf.flatten` does it: length, distinct scalars, first object."""
+    """json_normalize, with each list summed up as `nbsrc.events.read.flatten` does it: length,
+    distinct scalars, first object."""
     frame = pd.json_normalize(records).add_prefix(prefix)
     parts = [frame]
     for name in lists.intersection(frame.columns):
@@ -91,7 +92,8 @@ def angles(times: pd.DataFrame) -> np.ndarray:
 
 
 def theirs(path: Path, told: list[Column], lists: set[str], laps: Laps) -> np.ndarray:
-    """The quantities, times, categories and presences that `told` keeps, in the order of `names`."""
+    """The quantities, times, categories and presences that `told` keeps, in the order of
+    `names`."""
     lap(laps, "start")
     with path.open() as file:
         records = [
@@ -160,7 +162,8 @@ def grouped(told: list[Column]) -> dict[str, list[str]]:
 
 
 def check(mine: EncodedEvents, other: np.ndarray, told: list[Column]) -> int:
-    """How many columns agree: quantities to 1e-4, categories but for their numbering. Raises AssertionError for too few."""
+    """How many columns agree: quantities to 1e-4, categories but for their numbering. Raises
+    AssertionError for too few."""
     groups, place, agreeing = grouped(told), 0, 0
     for kind in ("log", "quantity", "time", "few", "many", "present"):
         for name in groups[kind]:
@@ -210,7 +213,8 @@ def stream(path: Path, batch_size: int = 20_000) -> None:
 
 
 def main(n: int = 100_000, repeats: int = 3) -> None:
-    """Print the ratio to pandas and scikit-learn, and the batch iterator's speed and memory at three sizes of file."""
+    """Print the ratio to pandas and scikit-learn, and the batch iterator's speed and memory at
+    three sizes of file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stream" / "events.jsonl"
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -1,8 +1,8 @@
 """How fast the command scores, and in how much memory: `python -m tests.bench_score [EVENTS ...]`.
 
-The model learns from 10,000 events, and scores files of 100,000 (or as many as are asked for, such as 1000000) in a
-process of its own, as JSON Lines and as Parquet; reading, encoding and writing are in the time.
-"""
+The model learns from 10,000 events, and scores files of 100,000 (or as many as are asked for, such
+as 1000000) in a process of its own, as JSON Lines and as Parquet; reading, encoding and writing are
+in the time."""
 
 import contextlib
 import io
@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 import psutil
 
-from nbsrc import simulate
+from nbsrc.events.read import read_events
 from nbsrc.helpers import helpers
-from nbsrc.ocsf import read_events
-from nbsrc.score import Scorer, read_baseline, score_files, useful_helpers
+from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files, useful_helpers
+from nbsrc.simulation import stream as simulate
 from tests.memory import follow_memory
 
 LEARNED = 10_000
@@ -45,7 +45,8 @@ def score(model: Path, events: Path) -> None:
 
 
 def simulated(folder: Path, n: int) -> list[Path]:
-    """`n` events as JSON Lines and as Parquet; more than 100,000 are the same 100,000 again and again."""
+    """`n` events as JSON Lines and as Parquet; more than 100,000 are the same 100,000 again and
+    again."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         simulate.main(["--events", str(min(n, 100_000)), "--out", str(folder)])
     lines, parquet = folder / "events.jsonl", folder / "events.parquet"

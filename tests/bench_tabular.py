@@ -1,4 +1,5 @@
-"""What a training step of TabularResNet costs beside rtdl's ResNet: `python -m tests.bench_tabular`."""
+"""What a training step of TabularResNet costs beside rtdl's ResNet: `python -m
+tests.bench_tabular`."""
 
 import statistics
 import time
@@ -7,7 +8,7 @@ import rtdl_revisiting_models as rtdl
 import torch
 from torch import nn
 
-from nbsrc.tabular import TabularResNet
+from nbsrc.tabular.network import TabularResNet
 
 BATCH = 1024
 SHAPE = {
@@ -20,7 +21,8 @@ SHAPE = {
 
 
 class RtdlWithCategories(nn.Module):
-    """Their ResNet as their users give it categories: their embeddings, flattened, beside the numeric columns."""
+    """Their ResNet as their users give it categories: their embeddings, flattened, beside the
+    numeric columns."""
 
     def __init__(self, n_numeric: int, cardinalities: list[int], width: int) -> None:
         super().__init__()

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def site():
-    """The folder of the built site, up to date by `make build`, which executes only what has changed."""
+    """The folder of the built site, up to date by `make build`, which executes only what has
+    changed."""
     done = subprocess.run(["make", "build"], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return ROOT / "_build" / "html"
@@ -60,7 +61,8 @@ def browser(browser_at_hand):
 
 @pytest.fixture
 def open_page(browser):
-    """Open an address; the page's ``troubles`` collects errors, failed requests and requests to other hosts."""
+    """Open an address; the page's ``troubles`` collects errors, failed requests and requests to
+    other hosts."""
     contexts = []
 
     def open_it(address, *, width=1280, scheme="light"):

@@ -1,10 +1,11 @@
-"""What several test files share: the browser, and a small encoded stream with habits to learn, for tests that need no OCSF."""
+"""What several test files share: the browser, and a small encoded stream with habits to learn, for
+tests that need no OCSF."""
 
 import numpy as np
 import pytest
 import torch
 
-from nbsrc.encode import EncodedEvents
+from nbsrc.tabular.encoder import EncodedEvents
 
 torch.set_num_threads(
     1
@@ -27,9 +28,10 @@ NUMERIC = ("traffic.bytes", "time.hour_sin", "time.hour_cos")
 def make_events(
     n: int, *, seed: int, unusual: float = 0.0, copies: bool = False
 ) -> tuple[EncodedEvents, np.ndarray]:
-    """Events and which of them are unusual. A user works from one of two hosts, has a role with its operations, and an
-    operation moves its own amount of bytes. An unusual event breaks one habit: a stranger's host, another role's operation,
-    or 30 times the bytes. With `copies`, all unusual events are one event, repeated: an attack that loops."""
+    """Events and which of them are unusual. A user works from one of two hosts, has a role with its
+    operations, and an operation moves its own amount of bytes. An unusual event breaks one habit: a
+    stranger's host, another role's operation, or 30 times the bytes. With `copies`, all unusual
+    events are one event, repeated: an attack that loops."""
     rng = np.random.default_rng(seed)
     user = rng.integers(USERS, size=n)
     host = np.where(rng.random(n) < 0.8, user, (user + 1) % HOSTS)

@@ -8,8 +8,8 @@ import psutil
 def follow_memory(process: psutil.Process, peak: list[float], every: float = 0.2) -> None:
     """Until the process ends: the largest sum over it and all its children, in GiB, into peak[0].
 
-    Proportional set size on Linux, which counts a page that several processes share once; resident size elsewhere.
-    """
+    Proportional set size on Linux, which counts a page that several processes share once; resident
+    size elsewhere."""
     while True:
         total = 0
         try:

@@ -9,7 +9,8 @@ from PIL import Image
 
 
 def images(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise, (n, 32, 32, 3) uint8, in one colour per class, so that a net can learn it; labels (n,)."""
+    """Noise, (n, 32, 32, 3) uint8, in one colour per class, so that a net can learn it; labels
+    (n,)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 10
     colours = np.random.default_rng(0).integers(40, 215, (10, 1, 1, 3))

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from small_cifar10 import write_split
 from torch.utils.flop_counter import FlopCounterMode
 
-from nbsrc.tabular import TabularResNet
+from nbsrc.tabular.network import TabularResNet
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -27,7 +27,8 @@ CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
 
 @pytest.fixture(scope="session")
 def executed():
-    """Each chapter's executed notebook; the build reuses the execution, and takes over one that it has made."""
+    """Each chapter's executed notebook; the build reuses the execution, and takes over one that it
+    has made."""
     notebooks: dict[Path, NotebookNode] = {}
 
     def get(path: Path) -> NotebookNode:
@@ -169,7 +170,7 @@ def test_the_switch_runs_the_same_cells_on_cifar10(tmp_path):
         assert source.count(old) == 1
         source = source.replace(old, new)
     names: dict[str, object] = {}
-    exec(compile(source, "part1-resnet.md", "exec"), names)  # noqa: S102 the chapter's own cells
+    exec(compile(source, "part1-resnet.md", "exec"), names)
     assert names["train_images"].shape == (40, 3, 32, 32)
     assert names["names"][0] == "airplane" and names["augment"].__name__ == "crop_and_flip"
     assert len(names["history"]) == 1 and names["logits"].shape == (20, 10)
@@ -192,11 +193,12 @@ def test_published_evidence_says_what_the_text_says(part2):
 
 
 def test_published_scores_are_the_authors():
-    """Against the table they were read from, where that is at hand; else against its shape alone."""
+    """Against the table they were read from, where that is at hand; else against its shape
+    alone."""
     cells = chapters.read_chapter(ROOT / "part2-tabular-resnet.md").cells
     (cell,) = [c for c in cells if "PUBLISHED = {" in c.source]
     names: dict = {}
-    exec(cell.source.split("\nrows = []")[0], names)  # noqa: S102 the chapter's own cell
+    exec(cell.source.split("\nrows = []")[0], names)
     published = names["PUBLISHED"]
     assert (
         len(published) == 11

@@ -1,4 +1,5 @@
-"""The CIFAR-10 command on small folders: what it reads, what it writes, interrupted, resumed and refused."""
+"""The CIFAR-10 command on small folders: what it reads, what it writes, interrupted, resumed and
+refused."""
 
 import csv
 import hashlib
@@ -27,8 +28,8 @@ import torch
 import torchvision
 from small_cifar10 import encode, images, write_split
 
-from nbsrc import cifar10
-from nbsrc.cifar10 import MODELS, crop_and_flip, load_cifar10, main, normalize, recipe
+from nbsrc.cifar10 import __main__ as cifar10
+from nbsrc.cifar10.__main__ import MODELS, crop_and_flip, load_cifar10, main, normalize, recipe
 
 CPU = torch.device("cpu")
 
@@ -160,7 +161,8 @@ def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
 def test_ctrl_c_says_how_to_go_on_and_that_command_finishes_the_run(data, whole_run, tmp_path):
     out = tmp_path / "a run"
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    # `python -m nbsrc.cifar10`, also where this test is a shell's background job, which would ignore Ctrl-C
+    # `python -m nbsrc.cifar10`, also where this test is a shell's background job, which would
+    # ignore Ctrl-C
     start = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "runpy.run_module('nbsrc.cifar10', run_name='__main__', alter_sys=True)"
@@ -345,7 +347,8 @@ def test_images_come_out_of_parquet_as_they_went_in(struct, tmp_path):
 
 @pytest.fixture
 def cifar10_server(tmp_path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
-    """CIFAR-10's own archive format, four images a batch, where torchvision will look for the download."""
+    """CIFAR-10's own archive format, four images a batch, where torchvision will look for the
+    download."""
     archive = tmp_path / "server" / "cifar-10-python.tar.gz"
     archive.parent.mkdir()
     members = {"batches.meta": {"label_names": [str(label) for label in range(10)]}}

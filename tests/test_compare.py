@@ -5,9 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nbsrc import compare
-from nbsrc.compare import detection_experiment, evaluate, network_search, stream, usual_scores
-from nbsrc.detect import rows_of
+from nbsrc.detection import experiment as compare
+from nbsrc.detection.experiment import (
+    detection_experiment,
+    evaluate,
+    network_search,
+    stream,
+    usual_scores,
+)
+from nbsrc.detection.surprise import rows_of
 
 METHODS = {
     "Surprise", "kNN, embeddings", "Both together", "Surprise, untrained", "kNN, embeddings, untrained",

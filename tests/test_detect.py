@@ -1,4 +1,5 @@
-"""Detectors: better than untrained, blind to what they must not see, and steady when the past is not clean."""
+"""Detectors: better than untrained, blind to what they must not see, and steady when the past is
+not clean."""
 
 from dataclasses import replace
 
@@ -8,10 +9,10 @@ import torch
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 
-from nbsrc import detect
-from nbsrc.detect import KNNDetector, SurpriseDetector, rows_of, threshold
-from nbsrc.pretrain import MaskedModel, pretrain, split_by_time
-from nbsrc.tabular import TabularResNet
+from nbsrc.detection import surprise as detect
+from nbsrc.detection.surprise import KNNDetector, SurpriseDetector, rows_of, threshold
+from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain, split_by_time
+from nbsrc.tabular.network import TabularResNet
 
 DETECTORS = [SurpriseDetector, KNNDetector]
 SEEDS = [0, 1, 2]
@@ -76,7 +77,8 @@ def test_the_threshold_keeps_to_its_budget_on_events_it_has_not_seen(detector, p
 
 
 def test_copies_of_one_attack_in_the_past_do_not_make_it_normal(small_events, past, new):
-    """1% of the past is one attack's event, repeated; its next copies must stand out among the neighbours."""
+    """1% of the past is one attack's event, repeated; its next copies must stand out among the
+    neighbours."""
     events, unusual = new[0]
     attack, _ = small_events(1, seed=777, unusual=1.0)
     rng = np.random.default_rng(0)
@@ -99,7 +101,8 @@ def test_copies_of_one_attack_in_the_past_do_not_make_it_normal(small_events, pa
 
 
 def test_fit_takes_its_statistics_from_the_last_part_of_the_baseline_only(past, models):
-    """The rows that the threshold and the tails come from are not those that the model was trained on."""
+    """The rows that the threshold and the tails come from are not those that the model was trained
+    on."""
     earlier, recent = split_by_time(past[0].time, 0.15)
     detector = SurpriseDetector(models[0]).fit(past[0])
     changed = past[0].categorical.copy()
@@ -111,7 +114,8 @@ def test_fit_takes_its_statistics_from_the_last_part_of_the_baseline_only(past, 
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_score_depends_on_its_event_alone(detector, past, new, models):
-    """Scoring learns nothing from the events that it scores: their order, number and company do not matter."""
+    """Scoring learns nothing from the events that it scores: their order, number and company do not
+    matter."""
     events, _ = new[0]
     fitted = detector(models[0]).fit(past[0])
     scores = fitted.decision_function(events)
@@ -130,8 +134,8 @@ def test_a_score_depends_on_its_event_alone(detector, past, new, models):
 def test_reasons_name_the_field_that_was_tampered_with(field, seed, past, new, models):
     """In normal events with one field exchanged, that field is among the three reasons.
 
-    It need not be the first: of two objects that disagree, a user and a host, each is surprising given the other.
-    """
+    It need not be the first: of two objects that disagree, a user and a host, each is surprising
+    given the other."""
     events, unusual = new[seed]
     normal = rows_of(events, np.flatnonzero(~unusual)[:300])
     column = normal.categorical_names.index(field)
@@ -194,7 +198,8 @@ def test_a_quantity_that_is_far_out_is_the_first_reason(past, new, models):
 
 
 def test_an_object_counts_for_no_more_than_its_surprise():
-    """Of two values that are about equally likely, the second ranks last all the time, and is no rarity."""
+    """Of two values that are about equally likely, the second ranks last all the time, and is no
+    rarity."""
     past = torch.tensor([[0.6] * 500 + [0.8] * 500, [0.1] * 999 + [9.0]])
     scores, first = detect._most(past, torch.tensor([[0.8, 0.1], [0.6, 9.0], [0.9, 0.1]]))
     assert scores == pytest.approx([0.6941, 6.5030, 0.9005], abs=2e-3)
@@ -202,6 +207,7 @@ def test_an_object_counts_for_no_more_than_its_surprise():
 
 
 def test_surprises_that_differ_by_rounding_are_equally_rare():
-    """Processors round differently: a value that the past has had a thousand times must not become the largest."""
+    """Processors round differently: a value that the past has had a thousand times must not become
+    the largest."""
     past = torch.full((1, 1000), 1.1)
     assert detect.tails(past, torch.tensor([[1.1], [1.1 - 1e-5], [1.1 + 1e-5]])).max() < 0.01

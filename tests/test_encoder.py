@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from nbsrc.encode import schema_type
-from nbsrc.ocsf import EncodedEvents, EventEncoder, flatten
-from nbsrc.simulate import simulate_events
+from nbsrc.events.read import flatten
+from nbsrc.simulation.stream import simulate_events
+from nbsrc.tabular.encoder import EncodedEvents, EventEncoder, schema_type
 
 scalars = (
     st.none()
@@ -551,7 +551,7 @@ def test_a_damaged_or_newer_saved_encoder_is_refused(encoder, tmp_path):
 def test_equal_events_are_encoded_equally_in_another_process(rows, encoder, tmp_path):
     rows.write_parquet(tmp_path / "rows")
     code = (
-        "import sys, hashlib, polars as pl; from nbsrc.encode import EventEncoder\n"
+        "import sys, hashlib, polars as pl; from nbsrc.tabular.encoder import EventEncoder\n"
         "e = EventEncoder().fit_transform(pl.read_parquet(sys.argv[1]))\n"
         "print(hashlib.sha256(e.numeric.tobytes() + e.categorical.tobytes()).hexdigest())"
     )

@@ -1,4 +1,5 @@
-"""The chapter's reading of the gradients depends on these norms, their order and the fitted rate."""
+"""The chapter's reading of the gradients depends on these norms, their order and the fitted
+rate."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""Work shared with other processes: nothing is lost, nothing changes, and nothing is left behind."""
+"""Work shared with other processes: nothing is lost, nothing changes, and nothing is left
+behind."""
 
 import os
 import signal

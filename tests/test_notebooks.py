@@ -117,7 +117,8 @@ def run_with(cells, folder):
 
 @pytest.mark.parametrize("edit", ["", "out += identity"], ids=["as it is", "without the skip"])
 def test_who_removes_the_skip_in_the_listing_sees_a_block_without_skip(edit, tmp_path):
-    """The block itself, a network built of it by nbsrc, and a function imported before the edit, all follow."""
+    """The block itself, a network built of it by nbsrc, and a function imported before the edit,
+    all follow."""
     cells = read(ROOT / "part1-resnet.md").cells
     first = next(
         i for i, cell in enumerate(cells) if cell.source.startswith("%%writefile nbsrc/training")

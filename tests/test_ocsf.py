@@ -19,7 +19,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbsrc.ocsf import EventEncoder, flatten, iter_events, read_events, stack
+from nbsrc.events.read import flatten, iter_events, read_events, stack
+from nbsrc.tabular.encoder import EventEncoder
 
 EXAMPLES = Path(__file__).parents[1].parent / "shared" / "data" / "ocsf-examples"
 EVENTS = [
@@ -431,7 +432,7 @@ def test_batches_hold_the_same_events_as_one_reading(suffix, tmp_path):
 PEAK = """
 import resource, sys
 from pathlib import Path
-from nbsrc.ocsf import flatten, iter_events
+from nbsrc.events.read import flatten, iter_events
 rows = sum(flatten(events).height for events, _ in iter_events(sys.argv[1], batch_size=1000))
 status = Path("/proc/self/status")  # where there is one: what getrusage tells also covers the process that forked
 peak = status.read_text().split("VmHWM:")[1].split()[0] if status.exists() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -561,11 +562,8 @@ def big(value):
     """Whether the value holds what is documented to be read with a change or rejected."""
     if isinstance(value, dict | list):
         return any(map(big, value.values() if isinstance(value, dict) else value))
-    return (
-        isinstance(value, int)
-        and abs(value) >= 2**63
-        or isinstance(value, float)
-        and not math.isfinite(value)
+    return (isinstance(value, int) and abs(value) >= 2**63) or (
+        isinstance(value, float) and not math.isfinite(value)
     )
 
 
@@ -579,7 +577,8 @@ def test_no_value_of_any_record_is_lost(records):
 
 
 def told(value):
-    """A record's values without their types: what a text, a JSON text or a wider number still says."""
+    """A record's values without their types: what a text, a JSON text or a wider number still
+    says."""
     if isinstance(value, str):
         try:
             inner = json.loads(value)

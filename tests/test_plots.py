@@ -1,4 +1,5 @@
-"""A figure that a reader can't read is lost: every one has marks, labelled axes, and colours that are told apart."""
+"""A figure that a reader can't read is lost: every one has marks, labelled axes, and colours that
+are told apart."""
 
 import matplotlib.pyplot as plt
 import numpy as np

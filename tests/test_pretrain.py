@@ -1,4 +1,5 @@
-"""Pre-training: what is hidden stays hidden, later events stay unseen, and a run can be repeated and resumed."""
+"""Pre-training: what is hidden stays hidden, later events stay unseen, and a run can be repeated
+and resumed."""
 
 import math
 from dataclasses import replace
@@ -8,8 +9,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nbsrc import pretrain as module
-from nbsrc.pretrain import (
+from nbsrc.selfsupervised import pretraining as module
+from nbsrc.selfsupervised.pretraining import (
     SMALLEST_SCALE,
     FieldsHead,
     MaskedModel,
@@ -18,7 +19,7 @@ from nbsrc.pretrain import (
     split_by_time,
     write_tensors,
 )
-from nbsrc.tabular import TabularResNet
+from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import one_cycle
 
 
@@ -53,7 +54,8 @@ def same_weights(a, b):
 
 
 def test_a_hidden_object_cannot_be_read(events):
-    """A field's likelihood must not depend on its own object's values, its twin's included: only on other objects."""
+    """A field's likelihood must not depend on its own object's values, its twin's included: only on
+    other objects."""
     model = masked_model(events)
     before = nll(model, events)
     changed = events.categorical.copy()
@@ -73,7 +75,8 @@ def test_a_hidden_object_cannot_be_read(events):
 
 
 def test_training_and_scoring_see_the_same_hidden_event(events):
-    """The short way to score (take the hidden objects out of the projection) equals hiding it as training does."""
+    """The short way to score (take the hidden objects out of the projection) equals hiding it as
+    training does."""
     model = masked_model(events)
     x, c = next(model.batches(events))
     scores = nll(model, events)

@@ -1,4 +1,5 @@
-"""The scoring command: what it takes and writes, what a score depends on, and what is refused without a trace."""
+"""The scoring command: what it takes and writes, what a score depends on, and what is refused
+without a trace."""
 
 import gzip
 import json
@@ -17,10 +18,10 @@ import polars as pl
 import pytest
 import torch
 
-from nbsrc import score
+from nbsrc.events.read import read_events
 from nbsrc.helpers import helpers
-from nbsrc.ocsf import read_events
-from nbsrc.score import Scorer, main, read_baseline, score_files
+from nbsrc.scoring import __main__ as score
+from nbsrc.scoring.__main__ import Scorer, main, read_baseline, score_files
 
 COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons"]
 START = 1_772_409_600_000  # 2026-03-02, epoch milliseconds
@@ -28,7 +29,8 @@ USERS = 12
 
 
 def make_events(n: int, *, seed: int) -> list[dict[str, Any]]:
-    """Logons in which a user has one host, seldom the next one, and a role with its services and amount of bytes."""
+    """Logons in which a user has one host, seldom the next one, and a role with its services and
+    amount of bytes."""
     rng = np.random.default_rng(seed)
     events = []
     for i in range(n):
@@ -77,7 +79,8 @@ def write_lines(path: Path, events: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """past.jsonl and new.jsonl, the latter with 300 events of which numbers 20 and 30 were tampered with."""
+    """past.jsonl and new.jsonl, the latter with 300 events of which numbers 20 and 30 were tampered
+    with."""
     folder = tmp_path_factory.mktemp("files")
     write_lines(folder / "past.jsonl", make_events(1200, seed=1))
     new = make_events(300, seed=2)
@@ -261,7 +264,8 @@ def test_values_of_every_type_are_told_as_text(scorer):
         "text": ["a", None],
         "whole": [7, 8],
         "bytes": [b"\xff\x00", b""],
-        "moment": pl.Series([0, 2**62]).cast(pl.Datetime("ms")),  # the second is beyond the calendar
+        # the second is beyond the calendar
+        "moment": pl.Series([0, 2**62]).cast(pl.Datetime("ms")),
         "span": pl.Series([1500, 2]).cast(pl.Duration("ms")),
     })  # fmt: skip
     chosen = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
@@ -278,7 +282,8 @@ def test_values_of_every_type_are_told_as_text(scorer):
 
 
 def test_columns_that_one_field_became_count_for_that_field(scorer):
-    """Of the four angles of a time, and of whether a quantity is there, the field's own name is told."""
+    """Of the four angles of a time, and of whether a quantity is there, the field's own name is
+    told."""
     rng = np.random.default_rng(0)
     hour = rng.integers(24, size=400)
     sessions = START - 86_400_000 * 400 + hour * 3_600_000
@@ -361,7 +366,7 @@ def refused(argv: list[str], folder: Path, capsys) -> str:
     except SystemExit as stopped:
         code = stopped.code
     told = capsys.readouterr().err
-    assert code == 2 and told.startswith("nbsrc.score: ") and told.count("\n") == 1, told
+    assert code == 2 and told.startswith("nbsrc.scoring: ") and told.count("\n") == 1, told
     assert snapshot(folder) == before
     return told
 
@@ -523,10 +528,11 @@ def test_what_stops_midway_leaves_the_old_file_and_no_parts(
 
 
 def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):
-    # `python -m nbsrc.score`, also where this test is a shell's background job, which would ignore Ctrl-C
+    # `python -m nbsrc.scoring`, also where this test is a shell's background job, which would
+    # ignore Ctrl-C
     start = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "runpy.run_module('nbsrc.score', run_name='__main__', alter_sys=True)"
+        "runpy.run_module('nbsrc.scoring', run_name='__main__', alter_sys=True)"
     )
     argv = arguments(
         files, tmp_path / "scores.parquet", "--model", str(tmp_path / "model"), "--epochs", "100000"
@@ -622,7 +628,7 @@ def test_the_command_gets_help_for_large_files_and_scores_as_without(
         str(trained[1]),
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "nbsrc.score", *argv], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "nbsrc.scoring", *argv], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     once = pl.read_parquet(trained[0])
@@ -644,7 +650,7 @@ def test_ctrl_c_while_processes_score_leaves_nothing(files, trained, tmp_path):
     ]
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        f"import sys; from nbsrc import score; score.ALONE = 0; sys.exit(score.main({argv!r}))"
+        f"import sys; from nbsrc.scoring import __main__ as score; score.ALONE = 0; sys.exit(score.main({argv!r}))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code],

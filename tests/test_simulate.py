@@ -1,4 +1,5 @@
-"""The simulated company: valid events, honest labels, incidents that no format betrays, and a command that tells."""
+"""The simulated company: valid events, honest labels, incidents that no format betrays, and a
+command that tells."""
 
 import json
 import os
@@ -20,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from nbsrc import simulate
-from nbsrc.simulate import EACH_NORMAL, SCENARIOS, main, simulate_events
+from nbsrc.simulation import stream as simulate
+from nbsrc.simulation.stream import EACH_NORMAL, SCENARIOS, main, simulate_events
 
 Event = dict[str, Any]
 CLASSES = {
@@ -140,7 +141,7 @@ def test_past_and_new_events_both_hold_every_scenario() -> None:
 
 def test_equal_arguments_give_equal_events_in_any_process() -> None:
     code = (
-        "import hashlib, json; from nbsrc.simulate import simulate_events as s; e, l = s(3000, seed=3);"
+        "import hashlib, json; from nbsrc.simulation.stream import simulate_events as s; e, l = s(3000, seed=3);"
         "print(hashlib.sha256(json.dumps([e, l.rows()]).encode()).hexdigest())"
     )
     digests = {
@@ -187,7 +188,8 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], says: str) -> None:
 
 
 def form(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """What remains of an event without its content: which fields there are, of which characters, and how long an id is."""
+    """What remains of an event without its content: which fields there are, of which characters,
+    and how long an id is."""
     if isinstance(value, dict):
         for key, child in value.items():
             yield from form(child, f"{path}.{key}")
@@ -220,8 +222,8 @@ Stratum = tuple[int, bool]
 
 @pytest.fixture(scope="module")
 def forms() -> dict[Stratum, list[Form]]:
-    """By class and activity, and by whether the target is the company's own: of each of 20 small streams the events of one
-    instance of each scenario, and 30 in which nothing is wrong."""
+    """By class and activity, and by whether the target is the company's own: of each of 20 small
+    streams the events of one instance of each scenario, and 30 in which nothing is wrong."""
     found = defaultdict(list)
     for seed in range(20):
         events, labels = simulate_events(5000, seed=seed)
@@ -240,13 +242,13 @@ def forms() -> dict[Stratum, list[Form]]:
 
 
 def chance_without_a_mark(forms: list[Form], scenario: str) -> float:
-    """The probability that the events of a scenario are told from others by their form as well as a classifier tells them,
-    if nothing in it marks them.
+    """The probability that the events of a scenario are told from others by their form as well as a
+    classifier tells them, if nothing in it marks them.
 
-    The classifier never learns from the stream it is tested on, so that a victim's name is of no use to it. Events of one
-    instance share victim and machine and are no independent evidence, but streams are: an instance counts as one AUC, that
-    of its events among the others of its stream. Without a mark these scatter around 1/2, and a t-test tells whether they do.
-    """
+    The classifier never learns from the stream it is tested on, so that a victim's name is of no
+    use to it. Events of one instance share victim and machine and are no independent evidence, but
+    streams are: an instance counts as one AUC, that of its events among the others of its stream.
+    Without a mark these scatter around 1/2, and a t-test tells whether they do."""
     forms = [form for form in forms if form.scenario in ("", scenario)]
     bad, stream = (
         np.array([form.scenario != "" for form in forms]),
@@ -289,7 +291,8 @@ def test_the_format_of_an_event_says_nothing(forms) -> None:
     [(".metadata.processed_time", None), (".tls.version", "a"), (".connection_info.uid", "0A4")],
 )
 def test_a_field_or_a_pattern_that_marks_one_scenario_is_found(forms, path, mark) -> None:
-    """Even one that many other events lack as well, on the two to four events of a fast exfiltration."""
+    """Even one that many other events lack as well, on the two to four events of a fast
+    exfiltration."""
     stratum, scenario = (400106, False), "exfiltration_fast"
     tampered = []
     for member in forms[stratum]:
@@ -301,7 +304,8 @@ def test_a_field_or_a_pattern_that_marks_one_scenario_is_found(forms, path, mark
 
 
 def test_incidents_have_legitimate_look_alikes(stream, scenario_of) -> None:
-    """No single column of one event gives an incident away: the same values occur, more often, when all is well."""
+    """No single column of one event gives an incident away: the same values occur, more often, when
+    all is well."""
     normal = [event for event in stream[0] if uid(event) not in scenario_of]
     bad: dict[str, list[Event]] = defaultdict(list)
     for event in stream[0]:
@@ -434,7 +438,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments)
     assert (
         code == 2
         and told.err.count("\n") == 1
-        and told.err.startswith("nbsrc.simulate: ")
+        and told.err.startswith("nbsrc.simulation: ")
         and not told.out
     )
     assert not out.exists()

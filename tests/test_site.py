@@ -69,7 +69,8 @@ def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(open_page, addr
 
 
 def test_the_skip_edge_is_the_highlighted_one(open_page, address):
-    """Of the residual block's diagram, one line is vermilion, and it goes from the input to the sum."""
+    """Of the residual block's diagram, one line is vermilion, and it goes from the input to the
+    sum."""
     page = open_page(f"{address}part1-resnet.html")
     diagram = page.locator("svg.diagram[aria-label^='A residual block']").first
     lines = diagram.locator("polyline")
@@ -137,11 +138,8 @@ def test_every_link_inside_the_site_leads_somewhere(site):
             if re.match(r"[a-z]+:", target):
                 continue
             file = (path.parent / unquote(target)).resolve() if target else path
-            if (
-                not file.is_file()
-                or anchor
-                and file.suffix == ".html"
-                and not soup(file).find(id=unquote(anchor))
+            if not file.is_file() or (
+                anchor and file.suffix == ".html" and not soup(file).find(id=unquote(anchor))
             ):
                 broken.append(f"{path.name}: {link['href']}")
     assert broken == []
@@ -232,7 +230,8 @@ def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
         "resultTypes": ["violations"],
         "preload": False,
     }
-    # What is drawn inside of a picture or a formula is one element to a screen reader; leaving it out saves a minute.
+    # What is drawn inside of a picture or a formula is one element to a screen reader; leaving it
+    # out saves a minute.
     context = {"exclude": [["svg *"], [".katex-html *"]]}
     found = Axe().run(page, context=context, options=options).response["violations"]
     report = [
@@ -281,7 +280,8 @@ def test_link_previews_have_title_description_and_picture(name, site):
 
 
 def test_a_phone_does_not_fetch_megabytes(site):
-    """What every page loads, and what nothing loads, stays small: an icon font of twenty icons, no source maps."""
+    """What every page loads, and what nothing loads, stays small: an icon font of twenty icons, no
+    source maps."""
     fonts = list((site / "_static/vendor/fontawesome/webfonts").iterdir())
     assert sum(font.stat().st_size for font in fonts) < 20_000
     assert not list(site.rglob("*.map")) and not list(site.rglob("fontawesome.js"))

@@ -1,10 +1,17 @@
-"""TabularResNet: the same network as its authors', and one that says what is wrong with its input."""
+"""TabularResNet: the same network as its authors', and one that says what is wrong with its
+input."""
 
 import pytest
 import rtdl_revisiting_models as rtdl
 import torch
 
-from nbsrc.tabular import CHUNK, ColumnEmbeddings, TabularBlock, TabularResNet, embedding_width
+from nbsrc.tabular.network import (
+    CHUNK,
+    ColumnEmbeddings,
+    TabularBlock,
+    TabularResNet,
+    embedding_width,
+)
 
 SHAPE = {"d_block": 24, "n_blocks": 3, "d_hidden_multiplier": 1.5, "dropout1": 0.0, "dropout2": 0.0}
 

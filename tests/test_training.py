@@ -1,4 +1,5 @@
-"""What `fit` and `evaluate` promise: learning, the same numbers twice, a quiet page, and clear errors."""
+"""What `fit` and `evaluate` promise: learning, the same numbers twice, a quiet page, and clear
+errors."""
 
 import pytest
 import torch

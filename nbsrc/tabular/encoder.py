@@ -1,8 +1,9 @@
-"""Flat event columns in, arrays out: which column is a category, a quantity or a time, and what becomes of it.
+"""Flat event columns in, arrays out: which column is a category, a quantity or a time, and what
+becomes of it.
 
-The kind of a column is what the OCSF schema says it is; where the schema does not know the column, its values decide.
-Everything else is decided by the values of the fitted rows alone, and told by `EventEncoder.describe()`.
-"""
+The kind of a column is what the OCSF schema says it is; where the schema does not know the column,
+its values decide. Everything else is decided by the values of the fitted rows alone, and told by
+`EventEncoder.describe()`."""
 
 import hashlib
 import json
@@ -27,6 +28,8 @@ from safetensors.numpy import save as save_tensors
 from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
 from sklearn.utils.validation import check_is_fitted  # type: ignore[import-untyped]
 
+from nbsrc.events.text import as_text
+
 MISSING, UNSEEN = 0, 1  # the two reserved indices of each category; its own values start at 2
 FORMAT = 1  # of the saved encoder
 
@@ -41,7 +44,8 @@ CODES = (
 )
 CLIP = 10.0  # in units of the interquartile range
 HOUR = 3_600_000  # ms
-AT_ONCE = 10_000  # rows that one thread encodes at once: what lies between them and the arrays stays small
+# rows that one thread encodes at once: what lies between them and the arrays stays small
+AT_ONCE = 10_000
 TIME_COLUMNS = (
     "time",
     "time_dt",
@@ -71,12 +75,13 @@ TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"
 
 @dataclass(frozen=True)
 class EncodedEvents:
-    """Events as arrays. `time` is each event's own time (UTC, epoch milliseconds, 0 where unknown), not a feature.
+    """Events as arrays. `time` is each event's own time (UTC, epoch milliseconds, 0 where unknown),
+    not a feature.
 
-    It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the only column of times.
-    Shapes: numeric (rows, quantities) float32, finite; categorical (rows, categories) int64, each column's values
-    below its cardinality, 0 for missing and 1 for unseen (or rare) values; time (rows,) int64.
-    """
+    It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the only
+    column of times. Shapes: numeric (rows, quantities) float32, finite; categorical (rows,
+    categories) int64, each column's values below its cardinality, 0 for missing and 1 for unseen
+    (or rare) values; time (rows,) int64."""
 
     numeric: np.ndarray
     categorical: np.ndarray
@@ -103,27 +108,32 @@ class Column:
 
 
 class EventEncoder(BaseEstimator):
-    """Turn a flattened frame (`nbsrc.ocsf.flatten`) into arrays, by rules that hold for any OCSF events.
+    """Turn a flattened frame (`nbsrc.events.flatten`) into arrays, by rules that hold for any OCSF
+    events.
 
-    - **categories**: enumerations, booleans, codes, texts. Index 0 is missing (null or an empty text), 1 is unseen;
-      the `max_categories` most frequent values have an index of their own, and so does every value where they are at
-      most 32; beyond those, values that come once or are not among the most frequent share index 1.
-    - **ports**: categories of 0-1023, of the ports that 0.1% of the rows (and five of them) have, and of the ranges
-      1024-49151 and 49152-65535 for all others.
-    - **quantities**: sign(x) log(1 + |x|) where heavy-tailed (the 99th percentile of |x| is over ten times the
-      median), minus the median, divided by the interquartile range, clipped to 10 of those. Missing is 0, the median;
-      that it is missing is a category, `NAME.present`, once for all columns that are missing together.
-    - **times**: sine and cosine of the hour of the day and of the day of the week, in UTC, of the moments that are not
-      within an hour of the event's own time. Numbers are seconds, milliseconds, micro- or nanoseconds since 1970, by
-      their size; 0 is missing.
-    - dropped: constants; identifiers of single events, by how many of their values are distinct and how those are
-      written; repetitions; what `exclude` names, with all below. A column repeats another one if it has the very same
-      values in the same rows, or if it is a category of the same object (`actor.user.uid` and `actor.user.name`, or
-      two attributes of the event itself), one-to-one with it, and missing in the same rows (an id and its caption). A
-      host of which each user has one is no repetition of the user: one day a known user comes from another host.
+    - **categories**: enumerations, booleans, codes, texts. Index 0 is missing (null or an empty
+      text), 1 is unseen; the `max_categories` most frequent values have an index of their own, and
+      so does every value where they are at most 32; beyond those, values that come once or are not
+      among the most frequent share index 1.
+    - **ports**: categories of 0-1023, of the ports that 0.1% of the rows (and five of them) have,
+      and of the ranges 1024-49151 and 49152-65535 for all others.
+    - **quantities**: sign(x) log(1 + |x|) where heavy-tailed (the 99th percentile of |x| is over
+      ten times the median), minus the median, divided by the interquartile range, clipped to 10 of
+      those. Missing is 0, the median; that it is missing is a category, `NAME.present`, once for
+      all columns that are missing together.
+    - **times**: sine and cosine of the hour of the day and of the day of the week, in UTC, of the
+      moments that are not within an hour of the event's own time. Numbers are seconds,
+      milliseconds, micro- or nanoseconds since 1970, by their size; 0 is missing.
+    - dropped: constants; identifiers of single events, by how many of their values are distinct and
+      how those are written; repetitions; what `exclude` names, with all below. A column repeats
+      another one if it has the very same values in the same rows, or if it is a category of the
+      same object (`actor.user.uid` and `actor.user.name`, or two attributes of the event itself),
+      one-to-one with it, and missing in the same rows (an id and its caption). A host of which each
+      user has one is no repetition of the user: one day a known user comes from another host.
 
-    Kinds come from the newest OCSF schema in `ocsf_json_schema`, whatever `metadata.version` says: attributes keep
-    their type from version to version, and those unknown to it are judged by their values.
+    Kinds come from the newest OCSF schema in `ocsf_json_schema`, whatever `metadata.version` says:
+    attributes keep their type from version to version, and those unknown to it are judged by their
+    values.
 
     >>> rows = pl.DataFrame({"severity_id": [1, 1, 4, None], "traffic.bytes": [10, 12, None, 14]})
     >>> encoded = EventEncoder().fit_transform(rows)
@@ -138,7 +148,8 @@ class EventEncoder(BaseEstimator):
         self.max_categories = max_categories
 
     def fit(self, rows: pl.DataFrame, y: None = None) -> Self:
-        """Decide on every column from `rows` alone; neither the order of rows nor that of columns matters.
+        """Decide on every column from `rows` alone; neither the order of rows nor that of columns
+        matters.
 
         Raises ValueError if a column is nested, or `max_categories` is not positive.
         """
@@ -161,7 +172,8 @@ class EventEncoder(BaseEstimator):
         return self
 
     def transform(self, rows: pl.DataFrame) -> EncodedEvents:
-        """Encode `rows`, each by itself. Columns unknown at fit are ignored with one warning; absent ones are missing.
+        """Encode `rows`, each by itself. Columns unknown at fit are ignored with one warning;
+        absent ones are missing.
 
         Raises NotFittedError before `fit`; ValueError if a column is nested.
         """
@@ -218,17 +230,18 @@ class EventEncoder(BaseEstimator):
         return self.fit(rows).transform(rows)
 
     def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
-        """The names of the numeric columns, then of the categorical ones. Raises NotFittedError before `fit`."""
+        """The names of the numeric columns, then of the categorical ones. Raises NotFittedError
+        before `fit`."""
         check_is_fitted(self, "columns_")
         return np.array(self._numeric_names() + self._categorical_names(), dtype=object)
 
     def describe(self) -> pl.DataFrame:
-        """One row a column of the fitted frame: column, kind, decision, reason, cardinality, scale, missing.
+        """One row a column of the fitted frame: column, kind, decision, reason, cardinality, scale,
+        missing.
 
-        `cardinality` counts the two reserved indices; `scale` is the interquartile range by which a quantity is
-        divided (after the logarithm, where the reason says so); `missing` is a share of the rows.
-        Raises NotFittedError before `fit`.
-        """
+        `cardinality` counts the two reserved indices; `scale` is the interquartile range by which a
+        quantity is divided (after the logarithm, where the reason says so); `missing` is a share of
+        the rows. Raises NotFittedError before `fit`."""
         check_is_fitted(self, "columns_")
         rows = [
             (
@@ -254,7 +267,8 @@ class EventEncoder(BaseEstimator):
         return pl.DataFrame(rows, schema=schema, orient="row")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted encoder into the folder `path` (made if need be): encoder.json and scales.safetensors."""
+        """Write the fitted encoder into the folder `path` (made if need be): encoder.json and
+        scales.safetensors."""
         check_is_fitted(self, "columns_")
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
@@ -319,7 +333,8 @@ class EventEncoder(BaseEstimator):
         return encoder
 
     def _forget(self) -> None:
-        """What does not outlive a fit: columns that were warned of, expressions over the columns by their types."""
+        """What does not outlive a fit: columns that were warned of, expressions over the columns by
+        their types."""
         self._warned: set[str] = set()
         self._made: dict[tuple[Any, str, pl.DataType], pl.Expr] = {}
 
@@ -404,7 +419,8 @@ class EventEncoder(BaseEstimator):
         return [c for c in self.columns_ if c.decision == "kept"]
 
     def _time_columns(self) -> tuple[str, ...]:
-        """What an event's time is read from: OCSF's times; where none of them was there, the only time that is kept."""
+        """What an event's time is read from: OCSF's times; where none of them was there, the only
+        time that is kept."""
         times = [c for c in self.columns_ if c.kind == "time"]
         kept = tuple(c.column for c in times if c.decision == "kept")
         ocsf = any(c.column in TIME_COLUMNS for c in times)
@@ -440,7 +456,8 @@ def _checksum(fitted: dict[str, Any], tensors: bytes) -> str:
 
 @lru_cache
 def _schema() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes that any OCSF class may have, and the objects, of the newest released version in the package."""
+    """The attributes that any OCSF class may have, and the objects, of the newest released version
+    in the package."""
     released = [
         v for v in ocsf_json_schema.get_packaged_versions() if re.fullmatch(r"\d+(\.\d+)*", v)
     ]
@@ -461,7 +478,8 @@ def _schema() -> tuple[dict[str, Any], dict[str, Any]]:
 
 @lru_cache(maxsize=65536)
 def schema_type(name: str) -> tuple[str, bool] | None:
-    """The OCSF type of a flattened column (`traffic.bytes` is `long_t`) and whether it is an enumeration.
+    """The OCSF type of a flattened column (`traffic.bytes` is `long_t`) and whether it is an
+    enumeration.
 
     None for a column that the schema does not know.
     """
@@ -487,7 +505,8 @@ def schema_type(name: str) -> tuple[str, bool] | None:
 
 
 def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:
-    """Kind and reason of a column with values, and whether those name things that come again (hosts, users)."""
+    """Kind and reason of a column with values, and whether those name things that come again
+    (hosts, users)."""
     known = schema_type(name)
     last = name.rsplit(".", 1)[-1]
     values = counts["value"]
@@ -523,9 +542,9 @@ def _kind(name: str, series: pl.Series, counts: pl.DataFrame) -> tuple[str, str,
 def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str]:
     present = len(series) - series.null_count()
     low, high = int(series.min()), int(series.max())  # type: ignore[arg-type]
-    if last.endswith("port") and 0 <= low and high <= 65535:
+    if last.endswith("port") and low >= 0 and high <= 65535:
         return "port", "values: 0 to 65535, named port"
-    if 946_684_800_000 <= low and high < 4_102_444_800_000:
+    if low >= 946_684_800_000 and high < 4_102_444_800_000:
         return "time", "values: milliseconds of this century"
     if last.endswith(("time", "timestamp", "date", "_at")) and low >= 946_684_800:
         return "time", "values: since 1970, named a time"
@@ -544,7 +563,8 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
 
 
 def _parses(parsed: pl.Expr, values: pl.Series) -> bool:
-    """Whether nine of ten distinct values make sense as what `parsed` reads from them: of many, of the first 1000."""
+    """Whether nine of ten distinct values make sense as what `parsed` reads from them: of many, of
+    the first 1000."""
     values = values.sort().head(1000)
     return values.to_frame().select(parsed.is_not_null().sum()).item() >= 0.9 * len(values)
 
@@ -592,7 +612,8 @@ def _fit_port(column: Column, series: pl.Series) -> Column:
 
 
 def _drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
-    """Keep one of the moments that are within an hour of each other in nine of ten events that have both."""
+    """Keep one of the moments that are within an hour of each other in nine of ten events that have
+    both."""
     kept: list[tuple[str, pl.Series]] = []
     times = [c for c in columns if c.kind == "time" and c.decision == "kept"]
     all_moments = _each(rows, times, _value)
@@ -619,7 +640,8 @@ def _is_near(a: pl.Series, b: pl.Series) -> bool:
 def _drop_repetitions(
     rows: pl.DataFrame, columns: list[Column], counts: dict[str, pl.Series]
 ) -> None:
-    """Drop what says the same as another column: its very values, or, of one object, the caption of its id."""
+    """Drop what says the same as another column: its very values, or, of one object, the caption of
+    its id."""
     alike: dict[Any, list[Column]] = {}
     for c in sorted(
         (c for c in columns if c.decision == "kept" and c.kind != "time"), key=_preference
@@ -674,7 +696,8 @@ def _digest(series: pl.Series) -> bytes:
 
 
 def _counts(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    """For each column the distinct values as texts, and how often each comes; without what is missing."""
+    """For each column the distinct values as texts, and how often each comes; without what is
+    missing."""
     columns = [name for name, dtype in rows.schema.items() if dtype not in (pl.Object, pl.Null)]
     # All in one query, on all cores; most columns are mostly null.
     values = (
@@ -736,31 +759,6 @@ def _value(c: Column, dtype: pl.DataType) -> pl.Expr:
     if c.kind == "time":
         return _moment(c.column, dtype)
     return (_amount if c.kind == "quantity" else as_text)(c.column, dtype)
-
-
-def as_text(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The value as a category's name; null for what is missing: null, an empty text, NaN. 2.0 is 2."""
-    column = pl.col(name)
-    if dtype == pl.Binary:
-        column = column.bin.encode("hex")
-    elif dtype == pl.Duration:
-        column = column.dt.total_milliseconds().cast(pl.String)
-    elif dtype in (pl.Datetime, pl.Date):
-        column = column.cast(pl.Int64).cast(
-            pl.String
-        )  # Polars panics on writing a date beyond its calendar
-    elif dtype.is_float():
-        whole = column.cast(pl.Int64, strict=False)
-        column = (
-            pl.when(whole.cast(pl.Float64) == column)
-            .then(whole.cast(pl.String))
-            .otherwise(column.fill_nan(None).cast(pl.String))
-        )
-    elif dtype in (pl.Object, pl.Null):
-        return pl.lit(None, dtype=pl.String).alias(name)
-    elif dtype != pl.String:
-        column = column.cast(pl.String)
-    return pl.when(column != "").then(column) if dtype in (pl.String, pl.Binary) else column
 
 
 def _missing(c: Column, dtype: pl.DataType) -> pl.Expr:
@@ -852,7 +850,8 @@ def _moment(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _epoch(number: pl.Expr) -> pl.Expr:
-    """Seconds, milliseconds, microseconds or nanoseconds to milliseconds, by size: all four name 1973 to 5138."""
+    """Seconds, milliseconds, microseconds or nanoseconds to milliseconds, by size: all four name
+    1973 to 5138."""
     size = number.abs()
     ms = (
         pl.when(size < 1e11)

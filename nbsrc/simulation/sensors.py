@@ -1,17 +1,17 @@
 """What the company's sensors write about something that happened: one OCSF event a call.
 
-Five products, each with the schema version, profiles and gaps of its own: an identity provider (Authentication 3002),
-the cloud's audit log (API Activity 6003), a web gateway (HTTP Activity 4002), flow records (Network Activity 4001) and
-an endpoint agent (Process Activity 1007). A sensor cannot tell right from wrong: normal traffic and `nbsrc.scenarios`
-call the same methods, and which optional fields are missing depends on the machine and on chance alone.
-"""
+Five products, each with the schema version, profiles and gaps of its own: an identity provider
+(Authentication 3002), the cloud's audit log (API Activity 6003), a web gateway (HTTP Activity
+4002), flow records (Network Activity 4001) and an endpoint agent (Process Activity 1007). A sensor
+cannot tell right from wrong: normal traffic and `nbsrc.simulation.scenarios` call the same methods,
+and which optional fields are missing depends on the machine and on chance alone."""
 
 from datetime import UTC, datetime
 from hashlib import sha256
 from random import Random
 from typing import Any
 
-from nbsrc.company import Company, Host, Place, Service, Site, Source, User
+from nbsrc.simulation.company import Company, Host, Place, Service, Site, Source, User
 
 Event = dict[str, Any]
 
@@ -111,7 +111,8 @@ def _date(ms: int) -> str:
 
 
 class Sensors:
-    """The sensors of `company`, whose gaps and jitter follow from `rng`; times are in epoch milliseconds."""
+    """The sensors of `company`, whose gaps and jitter follow from `rng`; times are in epoch
+    milliseconds."""
 
     def __init__(self, company: Company, rng: Random, start: int) -> None:
         self.company, self.rng, self.start = company, rng, start
@@ -127,7 +128,8 @@ class Sensors:
         *,
         ok: bool | None = None,
     ) -> Event:
-        """The attributes that all classes share; `product` is vendor, name, version; `ok` sets the status."""
+        """The attributes that all classes share; `product` is vendor, name, version; `ok` sets the
+        status."""
         rng = self.rng
         name, category, activities = _NAMES[class_uid]
         r = rng.random()
@@ -426,7 +428,8 @@ class Sensors:
         return out
 
     def _control(self, event: Event, *, ok: bool = True) -> None:
-        """The security_control profile: what the product did, and a rule that now and then matches anything."""
+        """The security_control profile: what the product did, and a rule that now and then matches
+        anything."""
         rng = self.rng
         event["action_id"], event["action"] = (1, "Allowed") if ok else (2, "Denied")
         event["disposition_id"], event["disposition"] = (1, "Allowed") if ok else (2, "Blocked")
@@ -541,7 +544,8 @@ class Sensors:
         ok: bool = True,
         tool: int | None = None,
     ) -> Event:
-        """A call of the cloud's API; the activity follows from the operation's verb, the resource is type/name."""
+        """A call of the cloud's API; the activity follows from the operation's verb, the resource
+        is type/name."""
         rng = self.rng
         verb = operation[:3]
         activity = {
@@ -675,7 +679,8 @@ class Sensors:
         user: User | None = None,
         path: str | None = None,
     ) -> Event:
-        """A request from `host` to a site or a service: `up` and `down` in bytes, `latency` in milliseconds."""
+        """A request from `host` to a site or a service: `up` and `down` in bytes, `latency` in
+        milliseconds."""
         rng = self.rng
         inside = isinstance(target, Service)
         domain = f"{target.name}.k8s.example" if isinstance(target, Service) else target.domain
@@ -785,7 +790,8 @@ class Sensors:
         activity: int = 6,
         ok: bool = True,
     ) -> Event:
-        """A flow from `host`: `up` and `down` in bytes, `duration` in milliseconds; activity 1 open, 2 close, 6 traffic."""
+        """A flow from `host`: `up` and `down` in bytes, `duration` in milliseconds; activity 1
+        open, 2 close, 6 traffic."""
         rng = self.rng
         inside = isinstance(target, Host)
         profiles = (
@@ -864,7 +870,8 @@ class Sensors:
                 "owner": {"name": "root" if not host.windows else "SYSTEM", "type_id": 3},
             }
             if rng.random() < 0.5:
-                # The hash follows from the program and the system, as it does where all run one release.
+                # The hash follows from the program and the system, as it does where all run one
+                # release.
                 digest = sha256(f"{program} {host.os[0]}".encode()).hexdigest()
                 out["file"]["hashes"] = [
                     {"algorithm_id": 3, "algorithm": "SHA-256", "value": digest}

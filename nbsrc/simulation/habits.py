@@ -1,20 +1,22 @@
-"""What people and machines of the company usually do: each method draws one ordinary event at a given time.
+"""What people and machines of the company usually do: each method draws one ordinary event at a
+given time.
 
-Also where somebody is at that time, since people travel and work from home. `nbsrc.simulate` composes a fortnight from
-these; `nbsrc.scenarios` takes its cover from them.
-"""
+Also where somebody is at that time, since people travel and work from home.
+`nbsrc.simulation.stream` composes a fortnight from these; `nbsrc.simulation.scenarios` takes its
+cover from them."""
 
 from random import Random
 
-from nbsrc.company import Company, Host, Service, Site, Source, User
-from nbsrc.sensors import Event, Sensors
+from nbsrc.simulation.company import Company, Host, Service, Site, Source, User
+from nbsrc.simulation.sensors import Event, Sensors
 
 DAYS = 14
 DAY = 86_400_000
 APPS = ("mail", "chat", "docs", "crm", "vpn", "console", "code", "payroll")
 
-# Operation, service, kind of resource, and how often each role calls it. Administrative calls are rare, not absent,
-# outside operations: somebody covers for a colleague, somebody tries and is refused.
+# Operation, service, kind of resource, and how often each role calls it. Administrative calls are
+# rare, not absent, outside operations: somebody covers for a colleague, somebody tries and is
+# refused.
 _ROLES = (
     "engineering",
     "operations",
@@ -129,7 +131,8 @@ _KIND_OF_ROLE = {
 
 
 class Habits:
-    """Ordinary behaviour, drawn from `rng` and written by `sensors`; `start` is the stream's first moment."""
+    """Ordinary behaviour, drawn from `rng` and written by `sensors`; `start` is the stream's first
+    moment."""
 
     def __init__(self, company: Company, sensors: Sensors, rng: Random, start: int) -> None:
         self.company, self.sensors, self.rng, self.start = company, sensors, rng, start
@@ -140,7 +143,8 @@ class Habits:
             kind: [h for h in company.servers if h.name.startswith(kind)]
             for kind in ("web", "app", "db", "build", "backup", "batch", "file")
         }
-        # The calendar is part of the company, not of who asks: it follows from the company's own generator.
+        # The calendar is part of the company, not of who asks: it follows from the company's own
+        # generator.
         calendar = company.calendar
         self.trips: dict[str, tuple[int, int, list[Source]]] = {}
         self.at_home: dict[str, list[bool]] = {}
@@ -196,7 +200,8 @@ class Habits:
         )
 
     def enter(self, time: int, user: User) -> list[Event]:
-        """A logon as people do it: sometimes after a mistyped password or three; some log off as well."""
+        """A logon as people do it: sometimes after a mistyped password or three; some log off as
+        well."""
         rng, source = self.rng, self.where(user, time)
         if rng.random() < 0.12:
             return [self.sensors.authentication(time, user, source, rng.choice(APPS), logoff=True)]
@@ -236,7 +241,8 @@ class Habits:
         )
 
     def site(self, user: User | None) -> Site:
-        """A site outside: mostly one of the user's own, sometimes any, at times one of the long tail."""
+        """A site outside: mostly one of the user's own, sometimes any, at times one of the long
+        tail."""
         rng, r = self.rng, self.rng.random()
         if user is not None and r < 0.7:
             return self.company.sites[rng.choice(user.sites)]
@@ -294,7 +300,8 @@ class Habits:
         return self.request(time, user.host, self.site(user), user)
 
     def flow(self, time: int, user: User, *, site: Site | None = None) -> Event:
-        """A network flow from the user's machine: mostly to sites (or to `site`), else to files, databases, names."""
+        """A network flow from the user's machine: mostly to sites (or to `site`), else to files,
+        databases, names."""
         rng = self.rng
         target: Host | Site
         r, port = rng.random(), 443

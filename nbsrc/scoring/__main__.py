@@ -1,6 +1,6 @@
 """Score security events by how unlike the past they are:
 
-    python -m nbsrc.score --baseline past.jsonl --events new.jsonl --out scores.parquet
+    python -m nbsrc.scoring --baseline past.jsonl --events new.jsonl --out scores.parquet
 
 The same from Python, on frames of nested (OCSF) or flat events:
 
@@ -27,10 +27,8 @@ import polars as pl
 import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.detect import SurpriseDetector
-from nbsrc.encode import EventEncoder
-from nbsrc.helpers import helpers, share
-from nbsrc.ocsf import (
+from nbsrc.detection.surprise import SurpriseDetector
+from nbsrc.events.read import (
     Block,
     LineReader,
     Parsed,
@@ -42,8 +40,10 @@ from nbsrc.ocsf import (
     iter_events,
     stack,
 )
-from nbsrc.pretrain import MaskedModel, pretrain
-from nbsrc.tabular import TabularResNet
+from nbsrc.helpers import helpers, share
+from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain
+from nbsrc.tabular.encoder import EventEncoder
+from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device, watched
 
 __all__ = ["Report", "Scorer", "read_baseline", "score_files"]
@@ -65,7 +65,8 @@ Folder = str | Path
 
 
 class Scorer:
-    """An encoder and a detector that learned from the same past events; nothing it does needs a label.
+    """An encoder and a detector that learned from the same past events; nothing it does needs a
+    label.
 
     encoder: fitted on the flattened past events. detector: fitted on what the encoder made of them.
     Raises ValueError if the detector has other columns than the encoder.
@@ -93,12 +94,12 @@ class Scorer:
         seed: int = 0,
         progress: bool = True,
     ) -> "Scorer":
-        """Learn what is normal from past events, nested or flat; `exclude` names fields to leave out with all below.
+        """Learn what is normal from past events, nested or flat; `exclude` names fields to leave
+        out with all below.
 
-        `false_alarms` is the share of normal events that may be flagged. Equal arguments give equal scores on one
-        machine's CPU. Raises ValueError if there are fewer events than `pretrain` needs, no column is worth
-        learning, or an argument makes no sense.
-        """
+        `false_alarms` is the share of normal events that may be flagged. Equal arguments give equal
+        scores on one machine's CPU. Raises ValueError if there are fewer events than `pretrain`
+        needs, no column is worth learning, or an argument makes no sense."""
         if not 0 < false_alarms < 1 or epochs < 1 or seed < 0:
             raise ValueError(
                 "false alarms must be between 0 and 1, epochs at least 1 and the seed at least 0, "
@@ -126,7 +127,8 @@ class Scorer:
         return cls(encoder, SurpriseDetector(model, false_alarms=false_alarms).fit(encoded))
 
     def save(self, folder: Folder) -> None:
-        """Write what was learned into the new folder `folder`, as a whole. Raises FileExistsError if it is there."""
+        """Write what was learned into the new folder `folder`, as a whole. Raises FileExistsError
+        if it is there."""
         folder = Path(folder)
         if folder.exists():
             raise FileExistsError(f"{folder} is there already: name a new folder")
@@ -138,7 +140,8 @@ class Scorer:
 
     @classmethod
     def load(cls, folder: Folder) -> "Scorer":
-        """What `save` wrote. Raises ValueError if `folder` holds no such model, a damaged or a newer one."""
+        """What `save` wrote. Raises ValueError if `folder` holds no such model, a damaged or a
+        newer one."""
         try:
             encoder, detector = (
                 EventEncoder.load(Path(folder) / "encoder"),
@@ -154,12 +157,14 @@ class Scorer:
     def score(self, events: pl.DataFrame) -> pl.DataFrame:
         """One row an event, each scored by itself; `events` are nested or flat.
 
-        Columns: `row` (from 0), `uid` (metadata.uid as text), `time` (UTC), `score` (higher is stranger), `flagged`
-        (whether the score is above what the share `false_alarms` of normal events exceeds), `reasons` (a list of
-        structs `field`, `value`: of the three objects of the event that surprise most, the field that does, the most
-        surprising one first, and the values as text; null is a missing one). `uid` and `time` are null where unknown.
+        Columns: `row` (from 0), `uid` (metadata.uid as text), `time` (UTC), `score` (higher is
+        stranger), `flagged` (whether the score is above what the share `false_alarms` of normal
+        events exceeds), `reasons` (a list of structs `field`, `value`: of the three objects of the
+        event that surprise most, the field that does, the most surprising one first, and the values
+        as text; null is a missing one). `uid` and `time` are null where unknown.
 
-        The time is `time` or OCSF's other ones; without those, that of the only column of times there is.
+        The time is `time` or OCSF's other ones; without those, that of the only column of times
+        there is.
 
         Raises ValueError if the events share no column with the model.
         """
@@ -228,10 +233,10 @@ def _strangers(kept: frozenset[str], columns: list[str]) -> str:
 class Report:
     """What became of the records of some files.
 
-    read: records, those rejected included. rejected: records, or stretches of a file, that are not events, and
-    `first_rejects` the first of them as (file, row, reason). columns: those of the flattened events, and `ignored`
-    those that the model does not know. most_anomalous: the rows of the scores with the highest ones, highest first.
-    """
+    read: records, those rejected included. rejected: records, or stretches of a file, that are not
+    events, and `first_rejects` the first of them as (file, row, reason). columns: those of the
+    flattened events, and `ignored` those that the model does not know. most_anomalous: the rows of
+    the scores with the highest ones, highest first."""
 
     read: int = 0
     rejected: int = 0
@@ -275,7 +280,8 @@ def _read(events: pl.DataFrame, rejects: list[Reject]) -> Report:
 
 
 def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
-    """Past events to learn from, at most `LARGEST`: of more, every second one, fourth, ..., in the order given.
+    """Past events to learn from, at most `LARGEST`: of more, every second one, fourth, ..., in the
+    order given.
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read.
     """
@@ -305,13 +311,13 @@ def score_files(
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
-    One row for each event that could be read, in the order given, with the columns of `Scorer.score`. Memory does not
-    grow with the files, and `out` is there as a whole or not at all. `others` are processes that do a part of the work
-    (`nbsrc.helpers.helpers`); the scores are the same.
+    One row for each event that could be read, in the order given, with the columns of
+    `Scorer.score`. Memory does not grow with the files, and `out` is there as a whole or not at
+    all. `others` are processes that do a part of the work (`nbsrc.helpers.helpers`); the scores are
+    the same.
 
-    Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none shares a column with
-    the model.
-    """
+    Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
+    shares a column with the model."""
     report, out = Report(), Path(out)
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
@@ -386,12 +392,12 @@ def _loaded(model: Path) -> tuple[Scorer, LineReader]:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, without the usage."""
-        self.exit(2, f"nbsrc.score: {message} (--help explains)\n")
+        self.exit(2, f"nbsrc.scoring: {message} (--help explains)\n")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = _Parser(
-        prog="python -m nbsrc.score",
+        prog="python -m nbsrc.scoring",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
 Learn from past events what is normal, and score new ones by how unlike that they are. No labels are needed, and no
@@ -405,8 +411,8 @@ The Parquet file has one row for each event that could be read, in the order giv
   time     in UTC, or null             reasons  the three fields that stand out most, with their values
 
 examples:
-  python -m nbsrc.score --baseline march/ --events april.jsonl.gz --out scores.parquet --model company
-  python -m nbsrc.score --model company --events may.parquet --out may-scores.parquet
+  python -m nbsrc.scoring --baseline march/ --events april.jsonl.gz --out scores.parquet --model company
+  python -m nbsrc.scoring --model company --events may.parquet --out may-scores.parquet
 
 Exit status: 0, 2 if something is wrong with what was given, 130 after Ctrl-C; then --out is left as it was.""",
     )
@@ -527,7 +533,8 @@ def _scorer(args: argparse.Namespace) -> Scorer:
 
 
 def useful_helpers(paths: list[Path]) -> int:
-    """How many processes are worth starting: none for texts that are scored sooner than a process starts.
+    """How many processes are worth starting: none for texts that are scored sooner than a process
+    starts.
 
     Parquet is read here, and to send what was read costs the memory that a helper saves in time.
     """
@@ -606,7 +613,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _run(args)
     except (OSError, ValueError) as error:
-        print(f"nbsrc.score: {_printable(_first_line(error))}", file=sys.stderr)
+        print(f"nbsrc.scoring: {_printable(_first_line(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted. No scores written.", file=sys.stderr)

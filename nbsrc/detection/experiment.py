@@ -1,8 +1,9 @@
-"""How well scores find labelled scenarios: the detectors, beside usual methods on the encoded columns.
+"""How well scores find labelled scenarios: the detectors, beside usual methods on the encoded
+columns.
 
-No label reaches anything that is fitted. All settings, of the detectors and of the others, were chosen on simulated
-streams with the seeds 101 to 103, by average precision and ROC AUC, and on none with other seeds.
-"""
+No label reaches anything that is fitted. All settings, of the detectors and of the others, were
+chosen on simulated streams with the seeds 101 to 103, by average precision and ROC AUC, and on none
+with other seeds."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from sklearn.ensemble import IsolationForest  # type: ignore[import-untyped]
 from sklearn.metrics import average_precision_score, roc_auc_score  # type: ignore[import-untyped]
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors  # type: ignore[import-untyped]
 
-from nbsrc.detect import (
+from nbsrc.detection.surprise import (
     HELD_OUT,
     MOST_SURPRISING,
     KNNDetector,
@@ -24,11 +25,11 @@ from nbsrc.detect import (
     sorted_columns,
     tails,
 )
-from nbsrc.encode import EncodedEvents, EventEncoder
-from nbsrc.ocsf import flatten
-from nbsrc.pretrain import MaskedModel, objects_of, pretrain, split_by_time
-from nbsrc.simulate import simulate_events
-from nbsrc.tabular import TabularResNet
+from nbsrc.events.read import flatten
+from nbsrc.selfsupervised.pretraining import MaskedModel, objects_of, pretrain, split_by_time
+from nbsrc.simulation.stream import simulate_events
+from nbsrc.tabular.encoder import EncodedEvents, EventEncoder
+from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device, one_thread, side_by_side
 
 PAST = 0.7  # share of a stream, by time, that is baseline
@@ -41,15 +42,17 @@ REFERENCES = 4000  # past events that LOF and kNN compare with: as many as KNNDe
 def detection_experiment(
     *, seeds: Sequence[int], events: int, epochs: int, device: torch.device | str | None = None
 ) -> pl.DataFrame:
-    """Simulate a stream with each seed, fit every method on its past, and measure the scores of what follows.
+    """Simulate a stream with each seed, fit every method on its past, and measure the scores of
+    what follows.
 
-    The baseline is the first 70% of the stream, by time: "clean", without any labelled event, or "contaminated",
-    where labelled events, repeated, are 1.5%. Encoder, networks, statistics and thresholds see the baseline only. The
-    seed is the simulation's and the network's. On a CPU the runs go side by side, one process and one thread each.
+    The baseline is the first 70% of the stream, by time: "clean", without any labelled event, or
+    "contaminated", where labelled events, repeated, are 1.5%. Encoder, networks, statistics and
+    thresholds see the baseline only. The seed is the simulation's and the network's. On a CPU the
+    runs go side by side, one process and one thread each.
 
-    Returns a table with columns baseline, method, seed and those of `evaluate`; and, for methods with a threshold
-    of their own, `alarms`: the share of normal new events above it, for a budget of 0.001.
-    """
+    Returns a table with columns baseline, method, seed and those of `evaluate`; and, for methods
+    with a threshold of their own, `alarms`: the share of normal new events above it, for a budget
+    of 0.001."""
     device = default_device() if device is None else torch.device(device)
     runs = [(seed, baseline) for seed in seeds for baseline in ("clean", "contaminated")]
     calls = [
@@ -87,7 +90,8 @@ def detect_once(
 def stream(
     events: int, *, seed: int, contaminated: bool
 ) -> tuple[EncodedEvents, EncodedEvents, np.ndarray]:
-    """A simulated baseline, the events after it, and those events' scenarios ("" for a normal one)."""
+    """A simulated baseline, the events after it, and those events' scenarios ("" for a normal
+    one)."""
     rows, scenario = _simulated(events, seed)
     cut = int(PAST * rows.height)
     kept = np.flatnonzero(scenario[:cut] == "")
@@ -123,7 +127,8 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
 def masked_model(
     encoded: EncodedEvents, *, seed: int, d_block: int = 64, **network: float
 ) -> MaskedModel:
-    """An untrained model for the columns of `encoded`, with weights from `seed`; `network` goes to TabularResNet."""
+    """An untrained model for the columns of `encoded`, with weights from `seed`; `network` goes to
+    TabularResNet."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = TabularResNet(
@@ -142,11 +147,12 @@ def network_search(
     epochs: int,
     device: torch.device | str | None = None,
 ) -> pl.DataFrame:
-    """Pre-train a network with each of the settings and seeds, and measure its loss on the later events.
+    """Pre-train a network with each of the settings and seeds, and measure its loss on the later
+    events.
 
-    settings: arguments of TabularResNet. On a CPU the runs go side by side, one process and one thread each.
-    Returns a table with the arguments, `parameters`, `seed` and `validation_loss`, the least of the epochs.
-    """
+    settings: arguments of TabularResNet. On a CPU the runs go side by side, one process and one
+    thread each. Returns a table with the arguments, `parameters`, `seed` and `validation_loss`, the
+    least of the epochs."""
     device = default_device() if device is None else torch.device(device)
 
     def once(setting: dict[str, float], seed: int) -> dict[str, float]:
@@ -197,11 +203,13 @@ def _scores(
 def evaluate(
     scores: np.ndarray, scenarios: np.ndarray, *, false_alarms: float = 0.001
 ) -> pl.DataFrame:
-    """One row overall ("all") and one per scenario: how well its events stand out from the normal ones.
+    """One row overall ("all") and one per scenario: how well its events stand out from the normal
+    ones.
 
     Shape: scores (rows,), higher is stranger; scenarios (rows,), text, "" for a normal event.
-    Columns: scenario, events, average_precision, roc_auc (each of the scenario's events against all normal ones), and
-    recall at the score that the share `false_alarms` of the normal events exceeds.
+    Columns: scenario, events, average_precision, roc_auc (each of the scenario's events against all
+    normal ones), and recall at the score that the share `false_alarms` of the normal events
+    exceeds.
 
     Raises ValueError if there is no normal event or no other.
 
@@ -233,15 +241,17 @@ def usual_scores(
 ) -> dict[str, np.ndarray]:
     """Scores (rows,) of `events` by usual methods on the encoded columns, fitted on `baseline`.
 
-    - Rarity: each field by itself, as histogram-based scores (HBOS; Goldstein and Dengel 2012) take it: -log of the
-      share of its category in the baseline, or its distance from the median; each compared with those of the same field
-      in the held-out baseline (`tails`). The score is the sum over the three objects with the rarest field: on the streams
-      that settings were chosen on, this ranks better than to sum up an object's fields, as SurpriseDetector does.
-    - Isolation Forest (Liu et al. 2008) sees each category as how rare it is: splitting the encoder's indices would
-      split by chance.
-    - For LOF (Breunig et al. 2000) and kNN (Ramaswamy et al. 2000) the squared distance of two events is the number
-      of categories in which they differ, plus half the squared difference of the quantities; random signs (Johnson
-      and Lindenstrauss; Achlioptas 2003) keep it to about a tenth in 256 columns, which makes it affordable.
+    - Rarity: each field by itself, as histogram-based scores (HBOS; Goldstein and Dengel 2012) take
+      it: -log of the share of its category in the baseline, or its distance from the median; each
+      compared with those of the same field in the held-out baseline (`tails`). The score is the sum
+      over the three objects with the rarest field: on the streams that settings were chosen on,
+      this ranks better than to sum up an object's fields, as SurpriseDetector does.
+    - Isolation Forest (Liu et al. 2008) sees each category as how rare it is: splitting the
+      encoder's indices would split by chance.
+    - For LOF (Breunig et al. 2000) and kNN (Ramaswamy et al. 2000) the squared distance of two
+      events is the number of categories in which they differ, plus half the squared difference of
+      the quantities; random signs (Johnson and Lindenstrauss; Achlioptas 2003) keep it to about a
+      tenth in 256 columns, which makes it affordable.
     """
     past_rarity, rarity = _rarity(baseline, baseline), _rarity(baseline, events)
     scores = {"Rarity": _rarest(baseline, past_rarity, rarity)}
@@ -273,7 +283,8 @@ def _rarest(baseline: EncodedEvents, past: np.ndarray, new: np.ndarray) -> np.nd
 
 
 def _tails(past: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """`nbsrc.detect.tails` of columns: (past rows, columns), (rows, columns) -> (rows, columns)"""
+    """`nbsrc.detection.surprise.tails` of columns: (past rows, columns), (rows, columns) -> (rows,
+    columns)"""
     return tails(sorted_columns(torch.from_numpy(past)), torch.from_numpy(values)).numpy()
 
 

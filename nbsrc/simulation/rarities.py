@@ -1,15 +1,17 @@
-"""What is rare in the simulated company and yet legitimate: nights, bursts and repetitions that resemble an incident."""
+"""What is rare in the simulated company and yet legitimate: nights, bursts and repetitions that
+resemble an incident."""
 
 from copy import copy
 
-from nbsrc.habits import DAY, DAYS, Habits
-from nbsrc.sensors import Event
+from nbsrc.simulation.habits import DAY, DAYS, Habits
+from nbsrc.simulation.sensors import Event
 
 _SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000
 
 
 def rarities(habits: Habits, n: int, typical: list[int]) -> list[Event]:
-    """Draw the rare events of a stream of `n`, about 4% of them; `typical` are moments at which people act."""
+    """Draw the rare events of a stream of `n`, about 4% of them; `typical` are moments at which
+    people act."""
     rng, start, end = habits.rng, habits.start, habits.start + DAYS * DAY
     events: list[Event] = []
     for night in range(DAYS):
@@ -25,7 +27,8 @@ def rarities(habits: Habits, n: int, typical: list[int]) -> list[Event]:
 
 
 def _nightly_jobs(habits: Habits, midnight: int, n: int) -> list[Event]:
-    """The backup, which moves as much as an exfiltration, and a batch of jobs that starts many processes at once."""
+    """The backup, which moves as much as an exfiltration, and a batch of jobs that starts many
+    processes at once."""
     rng, company = habits.rng, habits.company
     backup, etl = company.accounts[0], company.accounts[2]
     vault = company.sites[6]
@@ -64,7 +67,8 @@ def _nightly_jobs(habits: Habits, midnight: int, n: int) -> list[Event]:
 
 
 def _stale_password(habits: Habits, at: int) -> list[Event]:
-    """Somebody back from holiday guesses, or a telephone keeps sending the password of last month."""
+    """Somebody back from holiday guesses, or a telephone keeps sending the password of last
+    month."""
     rng, user = habits.rng, habits.rng.choice(habits.company.users)
     source = rng.choice(
         (user.home, user.office, rng.choice(habits.company.pools[user.place.city, "mobile"]))
@@ -128,7 +132,8 @@ def _new_colleague(habits: Habits, at: int) -> list[Event]:
 
 
 def _night_deployment(habits: Habits, at: int) -> list[Event]:
-    """A release at night: processes on servers, changes in the cloud, and a service that fails for a moment."""
+    """A release at night: processes on servers, changes in the cloud, and a service that fails for
+    a moment."""
     rng, company = habits.rng, habits.company
     user = rng.choice(
         [user for user in company.users if user.role in ("operations", "engineering")]

@@ -4,11 +4,10 @@
     rows = flatten(events)
     encoded = EventEncoder().fit_transform(rows)
 
-What a file gives is decided by its first bytes, not by its name: Parquet, gzip, a JSON array, or JSON objects. The
-fast path hands whole blocks of lines to Polars, with the types found so far, else with their own; a line that
-Polars refuses, or where its result does not account for every key in the text, is read again by Python's json module,
-which tells what is wrong with it.
-"""
+What a file gives is decided by its first bytes, not by its name: Parquet, gzip, a JSON array, or
+JSON objects. The fast path hands whole blocks of lines to Polars, with the types found so far, else
+with their own; a line that Polars refuses, or where its result does not account for every key in
+the text, is read again by Python's json module, which tells what is wrong with it."""
 
 import gzip
 import json
@@ -27,9 +26,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from nbsrc.encode import EncodedEvents, EventEncoder, as_text
-
-__all__ = ["EncodedEvents", "EventEncoder", "flatten", "iter_events", "read_events", "stack"]
+from nbsrc.events.text import as_text
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 Line = tuple[int, bytes]  # where the record stands in its file (from 1), and its text
@@ -38,7 +35,8 @@ Parsed = tuple[pl.DataFrame, list[Reject]]
 Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
-MAX_KEYS = 1000  # an object with more distinct keys than this over a block of records is a map, not a record
+# an object with more distinct keys than this over a block of records is a map, not a record
+MAX_KEYS = 1000
 DIGITS = 38  # of a decimal in Polars
 UNREADABLE = (
     pa.ArrowException,
@@ -54,25 +52,30 @@ LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
 
 
 def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Read OCSF events from JSON, JSON Lines (both also gzipped) or Parquet files, of any classes and versions.
+    """Read OCSF events from JSON, JSON Lines (both also gzipped) or Parquet files, of any classes
+    and versions.
 
-    `paths` is one path or many; a folder stands for all files in it, sorted by name, without hidden ones.
+    `paths` is one path or many; a folder stands for all files in it, sorted by name, without hidden
+    ones.
 
-    Returns `(events, rejects)`. `events` has one row a record, in the order given, and one column a top-level
-    attribute of any record (nested ones are structs and lists). `rejects` has the columns `file`, `row` (line of a
-    JSON Lines file, element of an array, row of a Parquet file, from 1; 0 is the whole file) and `reason`.
+    Returns `(events, rejects)`. `events` has one row a record, in the order given, and one column a
+    top-level attribute of any record (nested ones are structs and lists). `rejects` has the columns
+    `file`, `row` (line of a JSON Lines file, element of an array, row of a Parquet file, from 1; 0
+    is the whole file) and `reason`.
 
-    Every record given is in one of the two. A record is a line that is not blank (JSON Lines), an element of an
-    array, the one object of a JSON file, a row (Parquet); an empty file holds none. So is each stretch of text that
-    cannot be divided into records: an unreadable Parquet file, the end of a broken gzip stream, an array's missing
-    end or what follows that end. A broken element of an array is one reject; where it hides its own end, reading
-    goes on at the next `, {` that is followed by the key with which this array's elements start.
+    Every record given is in one of the two. A record is a line that is not blank (JSON Lines), an
+    element of an array, the one object of a JSON file, a row (Parquet); an empty file holds none.
+    So is each stretch of text that cannot be divided into records: an unreadable Parquet file, the
+    end of a broken gzip stream, an array's missing end or what follows that end. A broken element
+    of an array is one reject; where it hides its own end, reading goes on at the next `, {` that is
+    followed by the key with which this array's elements start.
 
-    Rejected are: what is not JSON or not UTF-8 (the literal NaN too), what is not an object, a key given twice in one
-    object, a number beyond a 64-bit float, nesting deeper than 64 levels. Read with a change are: integers beyond 64
-    bits, as floats; an attribute whose type differs between records, as text (JSON for lists and objects; integers
-    and floats together are floats); half a surrogate pair, as U+FFFD; objects with over 1000 distinct keys over the
-    records read together, as JSON text.
+    Rejected are: what is not JSON or not UTF-8 (the literal NaN too), what is not an object, a key
+    given twice in one object, a number beyond a 64-bit float, nesting deeper than 64 levels. Read
+    with a change are: integers beyond 64 bits, as floats; an attribute whose type differs between
+    records, as text (JSON for lists and objects; integers and floats together are floats); half a
+    surrogate pair, as U+FFFD; objects with over 1000 distinct keys over the records read together,
+    as JSON text.
 
     Raises FileNotFoundError if a path does not exist.
     """
@@ -85,18 +88,19 @@ def read_events(paths: Paths) -> tuple[pl.DataFrame, pl.DataFrame]:
 def iter_events(
     paths: Paths, *, batch_size: int = 20_000
 ) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """As `read_events`, in batches of at most `batch_size` records, each from one file, in the order given.
+    """As `read_events`, in batches of at most `batch_size` records, each from one file, in the
+    order given.
 
-    Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held whole. A batch's
-    frame has the columns that occur in it, and may have empty ones that occur before it in its file, in the types that
-    hold their values in this batch. A fitted `EventEncoder` encodes them equally all the same, except where an
-    attribute is a list or an object in one record and something else in another (it is one JSON text in the batches
-    with both), has over 1000 keys, or holds numbers beyond 2^53 or outside of 0.001 to 10^15 beside fractions or texts
-    (rounded, or written differently as texts).
+    Memory grows with the batch for JSON Lines and Parquet; a JSON array is one document, held
+    whole. A batch's frame has the columns that occur in it, and may have empty ones that occur
+    before it in its file, in the types that hold their values in this batch. A fitted
+    `EventEncoder` encodes them equally all the same, except where an attribute is a list or an
+    object in one record and something else in another (it is one JSON text in the batches with
+    both), has over 1000 keys, or holds numbers beyond 2^53 or outside of 0.001 to 10^15 beside
+    fractions or texts (rounded, or written differently as texts).
 
-    Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if a path does not
-    exist.
-    """
+    Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if
+    a path does not exist."""
     return _read_ahead(blocks(paths, batch_size))
 
 
@@ -106,10 +110,11 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     Structs are taken apart to any depth: `actor.user.name`. A list `x` becomes `x.length`, and
     - of scalars, `x.all`: its distinct values, sorted, joined by commas (`metadata.profiles.all`);
     - of objects or lists, its first element, taken apart in the same way: `resources.first.name`.
-    A map (Parquet) is an object with its keys: `labels.region`; with over 1000 distinct ones, a JSON text.
-    `exclude` names attributes to leave out with all below them; by default the copies of what stands elsewhere and
-    what no schema describes: `unmapped`, `raw_data`, `observables`, `enrichments`. Where a flat and a nested source
-    give the same dotted name, they make one column: the first value that is there, as text if the types differ.
+    A map (Parquet) is an object with its keys: `labels.region`; with over 1000 distinct ones, a
+    JSON text. `exclude` names attributes to leave out with all below them; by default the copies of
+    what stands elsewhere and what no schema describes: `unmapped`, `raw_data`, `observables`,
+    `enrichments`. Where a flat and a nested source give the same dotted name, they make one column:
+    the first value that is there, as text if the types differ.
 
     >>> flatten(pl.DataFrame({"device": [{"ip": "10.0.0.1", "tags": ["b", "a"]}]})).row(0, named=True)
     {'device.ip': '10.0.0.1', 'device.tags.length': 2, 'device.tags.all': 'a,b'}
@@ -152,7 +157,8 @@ def _leaves(
 
 
 def _objects_of(maps: pl.Series, dtype: Any) -> pl.Series:
-    """Parquet's maps as JSON would have them: objects, or one JSON text if they have too many distinct keys."""
+    """Parquet's maps as JSON would have them: objects, or one JSON text if they have too many
+    distinct keys."""
     pairs = maps.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
     values = [
         None if row is None else {str(pair["key"]): pair["value"] for pair in row}
@@ -163,7 +169,8 @@ def _objects_of(maps: pl.Series, dtype: Any) -> pl.Series:
 
 
 def _joined(lists: pl.Series) -> pl.Series:
-    """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as much in Polars 2.1."""
+    """Each list's distinct texts, sorted, joined by commas: `list.sort` costs a hundred times as
+    much in Polars 2.1."""
     rows = lists.to_frame("text").with_row_index("row")
     scalars = rows.explode("text").drop_nulls("text")
     dtype = scalars.schema["text"]
@@ -208,7 +215,8 @@ class Block:
 
 
 def blocks(paths: Paths, batch_size: int) -> Generator[Block | Parsed]:
-    """What `iter_events` reads, batch by batch: lines that are still to be read, or what needs no more reading."""
+    """What `iter_events` reads, batch by batch: lines that are still to be read, or what needs no
+    more reading."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, however: {batch_size=}")
     return _blocks(files_of(paths), batch_size)
@@ -253,7 +261,8 @@ def _parquet(path: Path, batch_size: int) -> Generator[Parsed]:
 
 
 def _row_groups(path: Path, batch_size: int) -> Generator[Parsed]:
-    """Arrow reads a row group in pieces. Polars begins it anew for each: quadratic in its length."""
+    """Arrow reads a row group in pieces. Polars begins it anew for each: quadratic in its
+    length."""
     try:
         file = pq.ParquetFile(
             path, pre_buffer=False, buffer_size=2**16
@@ -288,7 +297,8 @@ def _row_groups(path: Path, batch_size: int) -> Generator[Parsed]:
 
 
 def _storage(dtype: Any) -> Any:
-    """An Arrow type without extension types, such as JSON text and UUIDs, of which Polars makes no text."""
+    """An Arrow type without extension types, such as JSON text and UUIDs, of which Polars makes no
+    text."""
     if isinstance(dtype, pa.BaseExtensionType):
         return _storage(dtype.storage_type)
     if pa.types.is_struct(dtype):
@@ -299,7 +309,8 @@ def _storage(dtype: Any) -> Any:
 
 
 def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Iterator[Line]:
-    """The records of a text file, each on one line. What cannot be divided into records goes to `lost`."""
+    """The records of a text file, each on one line. What cannot be divided into records goes to
+    `lost`."""
     lines = (
         (i, line) for i, line in enumerate(_unbroken(file, name, lost), 1) if not line.isspace()
     )
@@ -309,7 +320,8 @@ def _lines(file: BinaryIO | gzip.GzipFile, name: str, lost: list[Reject]) -> Ite
     first = head[0][1].removeprefix(b"\xef\xbb\xbf")
     head[0] = head[0][0], first
     start = first.lstrip()[:1]
-    # A line that is not JSON by itself, and is followed by one that starts no record: perhaps an indented object.
+    # A line that is not JSON by itself, and is followed by one that starts no record: perhaps an
+    # indented object.
     indented = (
         start == b"{" and len(head) == 2 and not head[1][1].startswith(b"{") and not _is_json(first)
     )
@@ -429,13 +441,15 @@ class LineReader:
         if block.file != self._file:
             self._file, self._likely = block.file, None
         if self._likely is None and len(block.lines) > PIECE:
-            # To find the types takes as long as to read: those of a sample of the lines are mostly those of all.
+            # To find the types takes as long as to read: those of a sample of the lines are mostly
+            # those of all.
             self._likely = _inferred(b"\n".join(line for _, line in block.lines[::SAMPLE]))
         return self._likely
 
 
 def _read_ahead(blocks: Iterator[Block | Parsed]) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """The blocks as frames and rejects; one is parsed while the next is read from its file and the last one is used."""
+    """The blocks as frames and rejects; one is parsed while the next is read from its file and the
+    last one is used."""
     reader = LineReader()
     with ThreadPoolExecutor(
         os.cpu_count()
@@ -470,7 +484,8 @@ def _read_piece(piece: list[Line], file: str, likely: pl.Struct | None) -> Parse
 
 
 def _read_fast(piece: list[Line], likely: pl.Struct | None = None) -> pl.DataFrame | None:
-    """The lines as a frame, or None if they need a closer look. The type `likely` is tried before their own."""
+    """The lines as a frame, or None if they need a closer look. The type `likely` is tried before
+    their own."""
     lines = [line for _, line in piece]
     text = b"\n".join(lines)
     if b"\\u" in text and (b"\\ud" in text or b"\\uD" in text):  # mostly one look
@@ -502,7 +517,8 @@ def _inferred(text: bytes) -> pl.Struct | None:
 
 
 def _decoded(lines: list[bytes], dtype: pl.Struct, counts: Counts) -> pl.Series | None:
-    """The lines as a series of `dtype`; None where that does not account for what is in the text."""
+    """The lines as a series of `dtype`; None where that does not account for what is in the
+    text."""
     try:
         records = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.json_decode(dtype)
     except pl.exceptions.PolarsError:
@@ -553,7 +569,8 @@ def _has_number_list(dtype: Any) -> bool:
 
 
 def _truncates(dtype: Any, fractions: set[bytes]) -> bool:
-    """Whether Polars may cut a number's fraction off, as it does where it is told to expect an integer."""
+    """Whether Polars may cut a number's fraction off, as it does where it is told to expect an
+    integer."""
     if isinstance(dtype, pl.Struct):
         return b"\\" in fractions or any(
             field.name.encode() in fractions
@@ -567,12 +584,13 @@ def _truncates(dtype: Any, fractions: set[bytes]) -> bool:
 
 
 def _in_text(text: bytes) -> tuple[Counts, set[bytes]]:
-    """How many keys with a value the text holds, nulls aside, and how many of those values are booleans, or lists; then
-    the keys of numbers with a fraction or an exponent (a backslash for any key with one).
+    """How many keys with a value the text holds, nulls aside, and how many of those values are
+    booleans, or lists; then the keys of numbers with a fraction or an exponent (a backslash for any
+    key with one).
 
-    `":` ends a key unless its quote is escaped. What this miscounts (space before a colon, an escaped backslash before
-    a quote) makes the counts differ from the frame's, which costs a slow reading and loses nothing.
-    """
+    `":` ends a key unless its quote is escaped. What this miscounts (space before a colon, an
+    escaped backslash before a quote) makes the counts differ from the frame's, which costs a slow
+    reading and loses nothing."""
     codes = np.frombuffer(text + b"    ", dtype=np.uint8)
     ends = np.flatnonzero((codes[1:-3] == ord('"')) & (codes[2:-2] == ord(":"))) + 1
     ends = ends[codes[ends - 1] != ord("\\")]
@@ -605,9 +623,8 @@ def _key(text: bytes, end: int) -> bytes:
 def _in_series(series: pl.Series, dtype: Any) -> Counts:
     """The same counts in what was read from it.
 
-    They differ where a key came twice or is not in the type, or where an object or a boolean was made a text or a
-    number to fit, or a value a list.
-    """
+    They differ where a key came twice or is not in the type, or where an object or a boolean was
+    made a text or a number to fit, or a value a list."""
     keys = booleans = lists = 0
     if isinstance(
         dtype, pl.Struct
@@ -676,7 +693,7 @@ def _strict(line: bytes) -> dict[str, Any]:
             f"not JSON: {error.msg} at character {error.pos + 1} of the record"
         ) from None
     if not isinstance(record, dict):
-        raise ValueError(f"not an object: {text.strip()[:40]}")  # noqa: TRY004  all reasons are of one type
+        raise ValueError(f"not an object: {text.strip()[:40]}")
     _check(record, 1)
     return record
 
@@ -703,8 +720,8 @@ def _check(value: Any, depth: int) -> None:
         raise ValueError("number too large for a 64-bit float")
 
 
-# Kinds: what a column must be to hold all of its values. None (only nulls so far), a scalar Polars type, a dict of
-# kinds (an object), or a list of one kind.
+# Kinds: what a column must be to hold all of its values. None (only nulls so far), a scalar Polars
+# type, a dict of kinds (an object), or a list of one kind.
 
 
 def _kind_of(value: Any) -> Any:
@@ -798,7 +815,8 @@ def _there(value: Any) -> Any:
 
 
 def stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """The frames below each other, with all columns of all; where types differ, as `read_events` reads them."""
+    """The frames below each other, with all columns of all; where types differ, as `read_events`
+    reads them."""
     frames = [frame for frame in frames if frame.height]
     if len(frames) < 2:
         return frames[0] if frames else pl.DataFrame()

@@ -1,8 +1,8 @@
-"""A residual network for tables: Gorishniy et al. 2021, "Revisiting Deep Learning Models for Tabular Data", Sec. 3.2.
+"""A residual network for tables: Gorishniy et al. 2021, "Revisiting Deep Learning Models for
+Tabular Data", Sec. 3.2.
 
-The parts carry the names of the authors' own package (rtdl_revisiting_models), so that its ResNet's weights load into
-`input_projection`, `blocks` and `output` as they are.
-"""
+The parts carry the names of the authors' own package (rtdl_revisiting_models), so that its ResNet's
+weights load into `input_projection`, `blocks` and `output` as they are."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,12 @@ MAX_WIDTH = 16
 
 
 def embedding_width(cardinality: int) -> int:
-    """Width of the embedding of a categorical column: 1.6 n**0.56, rounded up to a multiple of 8, at most 16.
+    """Width of the embedding of a categorical column: 1.6 n**0.56, rounded up to a multiple of 8,
+    at most 16.
 
-    NOTE[DIFF] Gorishniy et al. tune one width for all columns of a data set. Here the width follows the cardinality, by the
-    rule of thumb of Howard and Gugger 2020 ("fastai", tabular), capped: there is no label to tune it with.
+    NOTE[DIFF] Gorishniy et al. tune one width for all columns of a data set. Here the width follows
+    the cardinality, by the rule of thumb of Howard and Gugger 2020 ("fastai", tabular), capped:
+    there is no label to tune it with.
 
     >>> [embedding_width(n) for n in (2, 10, 25, 1000)]
     [8, 8, 16, 16]
@@ -29,8 +31,8 @@ def embedding_width(cardinality: int) -> int:
 class ColumnEmbeddings(nn.Module):
     """All categorical columns' embeddings in one table, read with one lookup.
 
-    The table's rows are 8 wide, and a category of a column of width w owns w / 8 rows, one after the other; so columns may
-    differ in width and no row is padding.
+    The table's rows are 8 wide, and a category of a column of width w owns w / 8 rows, one after
+    the other; so columns may differ in width and no row is padding.
 
     Shape: (rows, columns), int64 -> (rows, sum of the columns' widths), columns in order.
     """
@@ -61,7 +63,8 @@ class ColumnEmbeddings(nn.Module):
 
     def forward(self, categorical: Tensor) -> Tensor:
         index = categorical.index_select(1, self.column) * self.stride + self.start
-        # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA its order is not fixed.
+        # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA
+        # its order is not fixed.
         rows = (
             self.table(index)
             if index.is_cuda
@@ -70,19 +73,22 @@ class ColumnEmbeddings(nn.Module):
         return rows.view(len(categorical), sum(self.widths))
 
     def projected(self, weight: Tensor) -> Tensor:
-        """What each category of each column adds to a linear layer on the embeddings: (all categories, d_out).
+        """What each category of each column adds to a linear layer on the embeddings: (all
+        categories, d_out).
 
-        weight, of the layer: (d_out, sum of the columns' widths). The categories stand column by column.
-        """
+        weight, of the layer: (d_out, sum of the columns' widths). The categories stand column by
+        column."""
         tables = self.table.weight.split(self.rows)
         parts = zip(tables, self.widths, weight.split(self.widths, 1), strict=True)
         return torch.cat([table.reshape(-1, width) @ own.T for table, width, own in parts])
 
 
 class TabularBlock(nn.Module):
-    """x + Dropout(Linear(Dropout(ReLU(Linear(BatchNorm(x)))))): Gorishniy et al. 2021, Sec. 3.2, ResNetBlock.
+    """x + Dropout(Linear(Dropout(ReLU(Linear(BatchNorm(x)))))): Gorishniy et al. 2021, Sec. 3.2,
+    ResNetBlock.
 
-    The normalization comes first and nothing stands on the skip path, as in the pre-activation block of He et al. 2016b.
+    The normalization comes first and nothing stands on the skip path, as in the pre-activation
+    block of He et al. 2016b.
 
     Shape: (rows, d_block) -> (rows, d_block)
     """
@@ -104,7 +110,8 @@ class TabularBlock(nn.Module):
 
 
 class TabularHead(nn.Module):
-    """Linear(ReLU(BatchNorm(x))): Gorishniy et al. 2021, Sec. 3.2, Prediction. Shape: (rows, d_block) -> (rows, d_out)"""
+    """Linear(ReLU(BatchNorm(x))): Gorishniy et al. 2021, Sec. 3.2, Prediction. Shape: (rows,
+    d_block) -> (rows, d_out)"""
 
     def __init__(self, d_block: int, d_out: int) -> None:
         super().__init__()
@@ -117,17 +124,20 @@ class TabularHead(nn.Module):
 
 
 class TabularResNet(nn.Module):
-    """The ResNet of Gorishniy et al. 2021, Sec. 3.2, with embeddings for categorical columns in front.
+    """The ResNet of Gorishniy et al. 2021, Sec. 3.2, with embeddings for categorical columns in
+    front.
 
-    n_numeric is the number of numeric columns, cardinalities the number of categories of each categorical column; either
-    may be none. d_block is the width of the embedding of an event, int(d_block * d_hidden_multiplier) the width inside a
-    block, dropout1 the rate inside a block and dropout2 the rate on its output. With d_out, forward ends in a head.
+    n_numeric is the number of numeric columns, cardinalities the number of categories of each
+    categorical column; either may be none. d_block is the width of the embedding of an event,
+    int(d_block * d_hidden_multiplier) the width inside a block, dropout1 the rate inside a block
+    and dropout2 the rate on its output. With d_out, forward ends in a head.
 
-    Shape: numeric (rows, n_numeric), floating; categorical (rows, len(cardinalities)), int64. Where the network has no
-    column of a kind, its argument is None or has no columns.
+    Shape: numeric (rows, n_numeric), floating; categorical (rows, len(cardinalities)), int64. Where
+    the network has no column of a kind, its argument is None or has no columns.
 
-    Raises ValueError if a hyper-parameter makes no network, or an argument's shape or dtype is not the network's; IndexError
-    if a category is outside its column's cardinality. Both name the argument or the column.
+    Raises ValueError if a hyper-parameter makes no network, or an argument's shape or dtype is not
+    the network's; IndexError if a category is outside its column's cardinality. Both name the
+    argument or the column.
 
     >>> net = TabularResNet(n_numeric=2, cardinalities=[5, 300], d_block=32)
     >>> net.embed(torch.zeros(7, 2), torch.zeros(7, 2, dtype=torch.int64)).shape
@@ -187,10 +197,11 @@ class TabularResNet(nn.Module):
         self.output = None if d_out is None else TabularHead(d_block, d_out)
 
     def features(self, numeric: Tensor | None, categorical: Tensor | None) -> Tensor:
-        """What enters the first layer: the numeric columns, then each categorical column's embedding.
+        """What enters the first layer: the numeric columns, then each categorical column's
+        embedding.
 
-        Shape: (rows, n_numeric), (rows, len(cardinalities)) -> (rows, n_numeric + sum of the widths)
-        """
+        Shape: (rows, n_numeric), (rows, len(cardinalities)) -> (rows, n_numeric + sum of the
+        widths)"""
         self._check(numeric, categorical)
         if self.embeddings is None:
             assert numeric is not None
@@ -199,7 +210,8 @@ class TabularResNet(nn.Module):
         return embedded if self.n_numeric == 0 else torch.cat([numeric, embedded], 1)  # type: ignore[list-item]
 
     def embed(self, numeric: Tensor | None, categorical: Tensor | None) -> Tensor:
-        """The embedding of each event: what leaves the last block. Shape: as the class says -> (rows, d_block)"""
+        """The embedding of each event: what leaves the last block. Shape: as the class says ->
+        (rows, d_block)"""
         x = self.input_projection(self.features(numeric, categorical))
         for block in self.blocks:
             x = block(x)

@@ -1,13 +1,14 @@
-"""Train a residual network on CIFAR-10: `python -m nbsrc.cifar10 --model resnet18 --epochs 30 --data DIR`.
+"""Train a residual network on CIFAR-10: `python -m nbsrc.cifar10 --model resnet18 --epochs 30
+--data DIR`.
 
-DIR holds either torchvision's CIFAR-10 (downloaded into it if there is nothing yet) or `train.parquet` and
-`test.parquet` with the columns `image` (an encoded image, or a struct with its `bytes`) and `label` (int).
+DIR holds either torchvision's CIFAR-10 (downloaded into it if there is nothing yet) or
+`train.parquet` and `test.parquet` with the columns `image` (an encoded image, or a struct with its
+`bytes`) and `label` (int).
 
-A run writes three files, each replaced as a whole after every epoch, so that they are never half-written:
-`checkpoint.safetensors` (weights under `model.`, SGD's momentum under `momentum.`, and all that follows as
-metadata), `log.csv` (one row per epoch) and `run.json` (what was run, when, on what, with which versions and
-data).
-"""
+A run writes three files, each replaced as a whole after every epoch, so that they are never
+half-written: `checkpoint.safetensors` (weights under `model.`, SGD's momentum under `momentum.`,
+and all that follows as metadata), `log.csv` (one row per epoch) and `run.json` (what was run, when,
+on what, with which versions and data)."""
 
 import argparse
 import csv
@@ -47,13 +48,15 @@ Split = tuple[Tensor, Tensor]
 
 
 def load_cifar10(data: Path | str) -> tuple[Split, Split]:
-    """CIFAR-10 from the folder `data` (see the top of the module), as (train_x, train_y), (test_x, test_y).
+    """CIFAR-10 from the folder `data` (see the top of the module), as (train_x, train_y), (test_x,
+    test_y).
 
-    Shape: images (n, 3, 32, 32), uint8; labels (n,), int64, 0 to 9. The whole set has 50,000 and 10,000.
+    Shape: images (n, 3, 32, 32), uint8; labels (n,), int64, 0 to 9. The whole set has 50,000 and
+    10,000.
 
-    Raises FileNotFoundError if the folder, or one of the two Parquet files, is missing; ValueError, naming
-    file and row (from 0), if an image or a label is damaged; OSError if CIFAR-10 can't be downloaded.
-    """
+    Raises FileNotFoundError if the folder, or one of the two Parquet files, is missing; ValueError,
+    naming file and row (from 0), if an image or a label is damaged; OSError if CIFAR-10 can't be
+    downloaded."""
     folder = Path(data)
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -65,7 +68,8 @@ def load_cifar10(data: Path | str) -> tuple[Split, Split]:
 
 
 def _torchvision_split(folder: Path, *, train: bool) -> Split:
-    # Not at the top: torchvision takes seconds to import, which a typo or Parquet files should not wait for.
+    # Not at the top: torchvision takes seconds to import, which a typo or Parquet files should not
+    # wait for.
     from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
 
     there = (folder / "cifar-10-batches-py").exists()
@@ -132,7 +136,8 @@ def _read_parquet(path: Path) -> Split:
 
 
 def _describe(data: Path, splits: tuple[Split, Split]) -> str:
-    """Which images these are: their source, how they were stored, a checksum of pixels and labels."""
+    """Which images these are: their source, how they were stored, a checksum of pixels and
+    labels."""
     source = "torchvision's CIFAR-10"
     if (data / "train.parquet").exists():
         first = pl.scan_parquet(data / "train.parquet").select("image").head(1).collect().item()
@@ -147,7 +152,8 @@ def _describe(data: Path, splits: tuple[Split, Split]) -> str:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """(n, 3, 32, 32) uint8 -> float32, each channel of mean 0 and deviation 1 over CIFAR-10's train split.
+    """(n, 3, 32, 32) uint8 -> float32, each channel of mean 0 and deviation 1 over CIFAR-10's train
+    split.
 
     NOTE[DIFF]: He et al. 2016 subtract the mean image, pixel by pixel, and don't divide.
     """
@@ -157,7 +163,8 @@ def normalize(images: Tensor) -> Tensor:
 
 
 def crop_and_flip(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Shift each image by up to `padding` pixels, zeros coming in; mirror half of them (He et al. 2016, 4.2).
+    """Shift each image by up to `padding` pixels, zeros coming in; mirror half of them (He et al.
+    2016, 4.2).
 
     Shape: (n, channels, height, width) -> the same. Each image has its own draw from the generator.
     """
@@ -197,10 +204,11 @@ def paper_drops(fraction: float) -> float:
 
 
 def paper_drops_after_warmup(fraction: float) -> float:
-    """He et al. 2016, 4.2, for 110 layers: a tenth of the rate until the net learns, about 400 steps.
+    """He et al. 2016, 4.2, for 110 layers: a tenth of the rate until the net learns, about 400
+    steps.
 
-    NOTE[DIFF]: the paper waits for a training error below 80%, which took it about 400 of its 64k steps.
-    """
+    NOTE[DIFF]: the paper waits for a training error below 80%, which took it about 400 of its 64k
+    steps."""
     return 0.1 if fraction < 400 / 64_000 else paper_drops(fraction)
 
 
@@ -208,9 +216,10 @@ LR, MOMENTUM, BATCH_SIZE = 0.1, 0.9, 128  # of both
 
 # He et al. 2016, 4.2: 64k steps of 128 images are 164 epochs.
 PAPER = Recipe(164, paper_drops, 1e-4, nesterov=False, label_smoothing=0.0)
-# What short ResNet-18 runs on CIFAR-10 commonly use: weight decay 5e-4 and Nesterov momentum (Zagoruyko and
-# Komodakis 2016, arXiv:1605.07146, 3), one cycle of the rate (Smith and Topin 2018, arXiv:1708.07120), and
-# label smoothing (Szegedy et al. 2016, arXiv:1512.00567, 7), with the paper's crops and flips.
+# What short ResNet-18 runs on CIFAR-10 commonly use: weight decay 5e-4 and Nesterov momentum
+# (Zagoruyko and Komodakis 2016, arXiv:1605.07146, 3), one cycle of the rate (Smith and Topin 2018,
+# arXiv:1708.07120), and label smoothing (Szegedy et al. 2016, arXiv:1512.00567, 7), with the
+# paper's crops and flips.
 SHORT = Recipe(30, one_cycle, 5e-4, nesterov=True, label_smoothing=0.1)
 
 _DEPTHS = (20, 32, 44, 56, 110)
@@ -236,7 +245,8 @@ def recipe(model: str) -> Recipe:
 
 
 class Run(NamedTuple):
-    """What a run is, beside its tensors: written to all of its files, read back from the checkpoint."""
+    """What a run is, beside its tensors: written to all of its files, read back from the
+    checkpoint."""
 
     settings: dict[str, Any]  # what must be equal for a run to be resumed
     sessions: list[dict[str, Any]]  # one for every time the command was started

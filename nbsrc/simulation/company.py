@@ -1,9 +1,10 @@
-"""The made-up company that `nbsrc.simulate` watches: its people, machines, services, and the world around it.
+"""The made-up company that `nbsrc.simulation.stream` watches: its people, machines, services, and
+the world around it.
 
-Everything is drawn once from a seed. Public addresses come from 198.18.0.0/15, reserved for benchmarks (RFC 2544),
-and names end in ``.example`` (RFC 2606), so that no event points at anybody. The addresses of hotels, mobile networks
-and hosting providers are pools that staff use now and then and that attackers use as well.
-"""
+Everything is drawn once from a seed. Public addresses come from 198.18.0.0/15, reserved for
+benchmarks (RFC 2544), and names end in ``.example`` (RFC 2606), so that no event points at anybody.
+The addresses of hotels, mobile networks and hosting providers are pools that staff use now and then
+and that attackers use as well."""
 
 from dataclasses import dataclass
 from random import Random
@@ -22,7 +23,8 @@ class Place(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A public address, where it is and who runs it; `kind` is office, home, mobile, hotel or hosting."""
+    """A public address, where it is and who runs it; `kind` is office, home, mobile, hotel or
+    hosting."""
 
     ip: str
     place: Place
@@ -52,7 +54,8 @@ PLACES = (
 OFFICES = PLACES[:5]
 _OFFICE_SHARES = (40, 18, 22, 12, 8)
 
-# Role: share of the staff, and what of a hundred of its events are: logons, API calls, web, flows, processes.
+# Role: share of the staff, and what of a hundred of its events are: logons, API calls, web, flows,
+# processes.
 ROLES: dict[str, tuple[int, tuple[int, ...]]] = {
     "engineering": (32, (9, 26, 24, 17, 24)),
     "operations": (9, (10, 32, 16, 20, 22)),
@@ -144,7 +147,8 @@ _OSES = (  # name, type_id, type, version, build, edition
     ("Ubuntu", 200, "Linux", "22.04.4015", "50150.0101", "Longterm"),
     ("Windows", 100, "Windows", "10.0.20348", "20348.2402", "Datacenter"),
 )
-# Internal services: name, calls per hour relative to the others, typical latency in ms, typical response in bytes.
+# Internal services: name, calls per hour relative to the others, typical latency in ms, typical
+# response in bytes.
 _SERVICES = (
     ("checkout", 9, 60, 1800),
     ("catalog", 14, 25, 9000),
@@ -252,7 +256,8 @@ class User:
 
 @dataclass(slots=True, eq=False)
 class Service:
-    """A service of the company, on a host, with its usual latency (ms), response size (bytes) and errors."""
+    """A service of the company, on a host, with its usual latency (ms), response size (bytes) and
+    errors."""
 
     name: str
     host: Host
@@ -277,7 +282,8 @@ class Site:
 
 
 class Company:
-    """`n_users` people, their laptops, the servers, services and sites; all of it follows from `rng`."""
+    """`n_users` people, their laptops, the servers, services and sites; all of it follows from
+    `rng`."""
 
     def __init__(self, n_users: int, rng: Random) -> None:
         self._rng = rng
@@ -331,7 +337,8 @@ class Company:
             )
             for name, category, weight, up, down in _SITES
         ]
-        # The long tail: visited rarely, each by somebody, and small. Beacons and drop zones live here too.
+        # The long tail: visited rarely, each by somebody, and small. Beacons and drop zones live
+        # here too.
         self.tail = [
             self._site(
                 f"{rng.choice(('api', 'cdn', 'app', 'data', 'sync'))}.{word}{i}.example",
@@ -467,6 +474,7 @@ class Company:
         )
 
     def abroad(self, rng: Random, *, away_from: Place) -> Source:
-        """Draw an address in another country, as a traveller (or somebody who pretends to be one) would have."""
+        """Draw an address in another country, as a traveller (or somebody who pretends to be one)
+        would have."""
         place = rng.choice([p for p in PLACES if p.country != away_from.country])
         return rng.choice(self.pools[place.city, rng.choice(("hotel", "mobile", "hosting"))])

@@ -1,16 +1,17 @@
-"""What goes wrong in the simulated company: nine kinds of incident, each leaving only the traces that it would leave.
+"""What goes wrong in the simulated company: nine kinds of incident, each leaving only the traces
+that it would leave.
 
-An incident is written by the same sensors as everything else, from addresses, browsers, programs, sites and calls of
-the API that staff use too. `EACH_NORMAL` names the kinds whose events are, one by one, ordinary: only several
-together (how many, how regular, how far apart) tell. The others leave single events in an unusual combination.
-"""
+An incident is written by the same sensors as everything else, from addresses, browsers, programs,
+sites and calls of the API that staff use too. `EACH_NORMAL` names the kinds whose events are, one
+by one, ordinary: only several together (how many, how regular, how far apart) tell. The others
+leave single events in an unusual combination."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from nbsrc.company import User
-from nbsrc.habits import DAY, Habits
-from nbsrc.sensors import Event
+from nbsrc.simulation.company import User
+from nbsrc.simulation.habits import DAY, Habits
+from nbsrc.simulation.sensors import Event
 
 _SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000
 
@@ -22,13 +23,15 @@ def _somebody(habits: Habits) -> User:
 
 
 def _at_hour(time: int, hour: float, utc: int) -> int:
-    """The first moment from `time` on at which it is `hour` o'clock where the offset from UTC is `utc` hours."""
+    """The first moment from `time` on at which it is `hour` o'clock where the offset from UTC is
+    `utc` hours."""
     wanted = int((hour - utc) * _HOUR) % DAY
     return time + (wanted - time) % DAY
 
 
 def password_spraying(habits: Habits, at: int, scale: float) -> list[Event]:
-    """One or two guesses at each of many accounts, from a handful of addresses within an hour or two."""
+    """One or two guesses at each of many accounts, from a handful of addresses within an hour or
+    two."""
     rng, company = habits.rng, habits.company
     place = _somebody(habits).place
     sources = rng.sample(company.pools[place.city, rng.choice(("mobile", "hosting"))], 3)
@@ -62,7 +65,8 @@ def brute_force(habits: Habits, at: int, scale: float) -> list[Event]:
 
 
 def impossible_travel(habits: Habits, at: int, scale: float) -> list[Event]:
-    """One account, two distant towns, less than an hour apart; each logon is like any traveller's."""
+    """One account, two distant towns, less than an hour apart; each logon is like any
+    traveller's."""
     rng, victim = habits.rng, _somebody(habits)
     first = habits.company.abroad(rng, away_from=victim.place)
     second = habits.company.abroad(rng, away_from=first.place)
@@ -75,7 +79,8 @@ def impossible_travel(habits: Habits, at: int, scale: float) -> list[Event]:
 
 
 def privilege_escalation(habits: Habits, at: int, scale: float) -> list[Event]:
-    """Somebody outside operations gives themselves rights, then uses them, all within half an hour."""
+    """Somebody outside operations gives themselves rights, then uses them, all within half an
+    hour."""
     rng = habits.rng
     user = _somebody(habits)
     while user.role == "operations":
@@ -119,7 +124,8 @@ def exfiltration_fast(habits: Habits, at: int, scale: float) -> list[Event]:
 
 
 def exfiltration_slow(habits: Habits, at: int, scale: float) -> list[Event]:
-    """Two working days of small uploads, each as large as anybody's, from one laptop to one file-sharing site."""
+    """Two working days of small uploads, each as large as anybody's, from one laptop to one
+    file-sharing site."""
     rng, user = habits.rng, _somebody(habits)
     site = rng.choice([site for site in habits.company.sites if site.category == "files"])
     midnight = at // DAY * DAY
@@ -133,7 +139,8 @@ def exfiltration_slow(habits: Habits, at: int, scale: float) -> list[Event]:
 
 
 def beaconing(habits: Habits, at: int, scale: float) -> list[Event]:
-    """A laptop calls a little-known site at an almost regular beat; each call is a small, ordinary flow."""
+    """A laptop calls a little-known site at an almost regular beat; each call is a small, ordinary
+    flow."""
     rng, user = habits.rng, _somebody(habits)
     site = rng.choices(habits.company.tail, habits.tail_weights)[0]
     period, time, events = rng.uniform(4, 20) * _MINUTE, at, []
@@ -156,7 +163,8 @@ def beaconing(habits: Habits, at: int, scale: float) -> list[Event]:
 
 
 def ransomware(habits: Habits, at: int, scale: float) -> list[Event]:
-    """In a minute or two, off hours: a document starts a script, and the script copies, encrypts, removes snapshots."""
+    """In a minute or two, off hours: a document starts a script, and the script copies, encrypts,
+    removes snapshots."""
     rng, user = habits.rng, _somebody(habits)
     if rng.random() < 0.3:  # it came in through a job on a server
         user = rng.choice(habits.company.accounts)

@@ -1,6 +1,6 @@
 """A fortnight of a made-up company's OCSF events, with labelled incidents in it, from a seed.
 
-Run it: ``python -m nbsrc.simulate --events 100000 --out DIR``.
+Run it: ``python -m nbsrc.simulation --events 100000 --out DIR``.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.company import ROLES, Company, User
-from nbsrc.habits import DAY, DAYS, Habits
-from nbsrc.rarities import rarities
-from nbsrc.scenarios import EACH_NORMAL, INCIDENTS
-from nbsrc.sensors import Event, Sensors
+from nbsrc.simulation.company import ROLES, Company, User
+from nbsrc.simulation.habits import DAY, DAYS, Habits
+from nbsrc.simulation.rarities import rarities
+from nbsrc.simulation.scenarios import EACH_NORMAL, INCIDENTS
+from nbsrc.simulation.sensors import Event, Sensors
 
 __all__ = ["EACH_NORMAL", "SCENARIOS", "simulate_events"]
 
@@ -58,7 +58,8 @@ def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Seque
 def _moments(
     count: int, users: Sequence[User], start: int, rng: np.random.Generator
 ) -> tuple[list[int], list[int]]:
-    """Draw who acts, and when: `count` indices into `users` and as many epoch milliseconds within the fortnight."""
+    """Draw who acts, and when: `count` indices into `users` and as many epoch milliseconds within
+    the fortnight."""
     midnight = start // DAY * DAY
     weekend = np.array(
         [
@@ -82,12 +83,14 @@ def _moments(
     )  # on call, sleepless, another time zone
     utc = np.array([user.place.utc for user in users])[who]
     time = midnight + day * DAY + ((hour - utc) * HOUR).astype(np.int64)
-    # Two weeks on, the hour and the weekday are the same: what falls outside the stream goes to its other end.
+    # Two weeks on, the hour and the weekday are the same: what falls outside the stream goes to its
+    # other end.
     return who.tolist(), (start + (time - start) % (DAYS * DAY)).tolist()
 
 
 def _people(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm) -> list[Event]:
-    """What people do at their desks: `count` events, each by somebody at an hour that suits them."""
+    """What people do at their desks: `count` events, each by somebody at an hour that suits
+    them."""
     users = habits.company.users
     acts: tuple[Callable[[int, User], Event], ...] = (
         habits.call,
@@ -113,7 +116,8 @@ def _people(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm
 
 
 def _machines(habits: Habits, count: int, rng: np.random.Generator, progress: tqdm) -> list[Event]:
-    """What machines do by themselves: services call each other in step with the staff, probes and jobs at any hour."""
+    """What machines do by themselves: services call each other in step with the staff, probes and
+    jobs at any hour."""
     company, sensors, draw, start = habits.company, habits.sensors, habits.rng, habits.start
     _, busy = _moments(count, company.users, start, rng)
     any_time = (start + rng.integers(0, DAYS * DAY, count)).tolist()
@@ -171,14 +175,16 @@ def _machines(habits: Habits, count: int, rng: np.random.Generator, progress: tq
 
 
 def _incidents(habits: Habits, n: int, scenario: str, typical: list[int]) -> list[list[Event]]:
-    """The instances of one scenario, spread over the stream; `typical` are sorted moments at which people act."""
+    """The instances of one scenario, spread over the stream; `typical` are sorted moments at which
+    people act."""
     rng, start = habits.rng, habits.start
     count = 1 if n < 25_000 else max(2, n // 25_000)
     scale = min(2.0, max(1.0, (n / 50_000) ** 0.5))
     instances = []
     for i in range(count):
         first, last = start, start + DAYS * DAY
-        # Whoever learns from the first 70% of the events and tests on the rest finds whole instances in both.
+        # Whoever learns from the first 70% of the events and tests on the rest finds whole
+        # instances in both.
         if count > 1 and i == 0:
             last = typical[int(0.67 * len(typical))]
         if count > 1 and i == count - 1:
@@ -204,11 +210,12 @@ def simulate_events(
 ) -> tuple[list[Event], pl.DataFrame]:
     """Simulate `n` OCSF events of a company's fortnight and label those that belong to an incident.
 
-    The stream always lasts 14 days from `start`, so that hours, nights and weekends are in it. `n` sets how large the
-    company is: one member of staff for 800 events, from 24 to 2,000 people, each with about 60 events a working day.
-    The incidents come in 1 instance of each scenario below 25,000 events, 2 below 75,000, and one for each 25,000
-    events from there; they are spread over the fortnight and make up about 0.5% of the events (more below 15,000,
-    since one instance takes about ten). A history to learn from and new events to score are two parts of one stream:
+    The stream always lasts 14 days from `start`, so that hours, nights and weekends are in it. `n`
+    sets how large the company is: one member of staff for 800 events, from 24 to 2,000 people, each
+    with about 60 events a working day. The incidents come in 1 instance of each scenario below
+    25,000 events, 2 below 75,000, and one for each 25,000 events from there; they are spread over
+    the fortnight and make up about 0.5% of the events (more below 15,000, since one instance takes
+    about ten). A history to learn from and new events to score are two parts of one stream:
 
     >>> events, labels = simulate_events(3000, seed=0)
     >>> cut = events[int(0.7 * len(events))]["time"]
@@ -218,18 +225,20 @@ def simulate_events(
     (2100, 900, ['uid', 'scenario', 'instance'])
 
     Args:
-        n: how many events, those of the scenarios included.
-        seed: equal arguments give equal events.
-        start: the first moment, ISO 8601 or a datetime; UTC where it has no offset.
-        scenarios: names out of `SCENARIOS`; () gives a stream in which nothing goes wrong. Those in `EACH_NORMAL` consist
+        n: how many events, those of the scenarios included. seed: equal arguments give equal
+        events. start: the first moment, ISO 8601 or a datetime; UTC where it has no offset.
+        scenarios: names out of `SCENARIOS`; () gives a stream in which nothing goes wrong. Those in
+        `EACH_NORMAL` consist
             of events that are ordinary one by one.
 
     Returns:
-        The events, nested dictionaries sorted by `time` (epoch milliseconds), and a frame with a row for each event of a
-        scenario: its `metadata.uid`, the scenario, and the number of the instance, from 0. No event says it itself.
+        The events, nested dictionaries sorted by `time` (epoch milliseconds), and a frame with a
+        row for each event of a scenario: its `metadata.uid`, the scenario, and the number of the
+        instance, from 0. No event says it itself.
 
     Raises:
-        ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown scenario, a start that is no date
+        ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown
+        scenario, a start that is no date
             or not from 1990 to 9990.
     """
     return _simulate(n, seed=seed, start=start, scenarios=scenarios, show_progress=False)
@@ -257,7 +266,8 @@ def _simulate(
     rare = rarities(habits, n, typical)
     machines = int(n * 0.36)
     collecting = gc.isenabled()
-    gc.disable()  # millions of small objects that all stay: looking for garbage among them doubles the time
+    # millions of small objects that all stay: looking for garbage among them doubles the time
+    gc.disable()
     try:
         with tqdm(
             total=n, desc="simulating", unit=" events", disable=not show_progress
@@ -275,12 +285,12 @@ def _simulate(
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line, without the usage."""
-        self.exit(2, f"nbsrc.simulate: {message} (--help explains)\n")
+        self.exit(2, f"nbsrc.simulation: {message} (--help explains)\n")
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = _Parser(
-        prog="python -m nbsrc.simulate",
+        prog="python -m nbsrc.simulation",
         description="Write a simulated company's OCSF events, and which of "
         "them belong to an incident in a file of their own, labels.csv.",
     )
@@ -349,7 +359,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         _write(args)
     except (OSError, ValueError) as error:
-        print(f"nbsrc.simulate: {error}", file=sys.stderr)
+        print(f"nbsrc.simulation: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted. Nothing written.", file=sys.stderr)

@@ -1,8 +1,9 @@
-"""Anomaly scores from a pre-trained network, in PyOD's manners: fit on past events, higher is stranger.
+"""Anomaly scores from a pre-trained network, in PyOD's manners: fit on past events, higher is
+stranger.
 
-Neither detector looks at a label. `fit` sees the baseline only: its earlier part as what is normal, and its last
-part by time, which `pretrain` did not train on, to learn which scores normal events get.
-"""
+Neither detector looks at a label. `fit` sees the baseline only: its earlier part as what is normal,
+and its last part by time, which `pretrain` did not train on, to learn which scores normal events
+get."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,8 @@ from joblib import Parallel, delayed  # type: ignore[import-untyped]
 from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
 from torch import Tensor
 
-from nbsrc.encode import EncodedEvents
-from nbsrc.pretrain import MaskedModel, read_tensors, split_by_time, write_tensors
+from nbsrc.selfsupervised.pretraining import MaskedModel, read_tensors, split_by_time, write_tensors
+from nbsrc.tabular.encoder import EncodedEvents
 from nbsrc.training import one_thread
 
 Result = TypeVar("Result")
@@ -54,9 +55,11 @@ def sorted_columns(values: Tensor) -> Tensor:
 
 
 def tails(past: Tensor, values: Tensor) -> Tensor:
-    """-log of the share of a column's past values that are at least as large; beyond all of them, it rises on.
+    """-log of the share of a column's past values that are at least as large; beyond all of them,
+    it rises on.
 
-    Shape: past (columns, past events), each column sorted; values (rows, columns) -> (rows, columns)
+    Shape: past (columns, past events), each column sorted; values (rows, columns) -> (rows,
+    columns)
 
     >>> tails(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0], [2.0], [3.0], [5.0]])).squeeze(1)
     tensor([0.1335, 0.4700, 0.9808, 4.0794])
@@ -71,33 +74,36 @@ def tails(past: Tensor, values: Tensor) -> Tensor:
 class SurpriseDetector:
     """How unlikely an event's objects are, each given its others, by the masked-feature model.
 
-    An object's surprise is the negative log-likelihood of all its fields together. Objects differ in how predictable
-    they are (a destination always is less so than a device), so each surprise is compared with those of the same
-    object in the held-out baseline: s = -log of the share of events in which it was as large, and at most the surprise
-    itself (of two values that are about equally likely, the less likely one is no rarity).
-    The score is the sum of s over the three objects that surprise most: a rank truncated product of p-values
-    (Dudbridge and Koeleman 2003), here to rank events only, as objects are not independent. A sum over all of them
-    (Fisher's) would drown one strange object in many ordinary ones.
+    An object's surprise is the negative log-likelihood of all its fields together. Objects differ
+    in how predictable they are (a destination always is less so than a device), so each surprise is
+    compared with those of the same object in the held-out baseline: s = -log of the share of events
+    in which it was as large, and at most the surprise itself (of two values that are about equally
+    likely, the less likely one is no rarity). The score is the sum of s over the three objects that
+    surprise most: a rank truncated product of p-values (Dudbridge and Koeleman 2003), here to rank
+    events only, as objects are not independent. A sum over all of them (Fisher's) would drown one
+    strange object in many ordinary ones.
 
-    model: pre-trained on the same baseline. false_alarms: the share of normal events that may exceed `threshold_`.
-    Learned: `reference_` (objects, held-out events), a tensor, in nats, sorted; `usual_` (columns,), each field's mean
-    surprise in the held-out events that have its object; `threshold_`.
+    model: pre-trained on the same baseline. false_alarms: the share of normal events that may
+    exceed `threshold_`. Learned: `reference_` (objects, held-out events), a tensor, in nats,
+    sorted; `usual_` (columns,), each field's mean surprise in the held-out events that have its
+    object; `threshold_`.
 
-    Scores are computed on the device that the model is on. Methods raise ValueError if the events have other
-    columns than the model, and NotFittedError before `fit`.
-    """
+    Scores are computed on the device that the model is on. Methods raise ValueError if the events
+    have other columns than the model, and NotFittedError before `fit`."""
 
     def __init__(self, model: MaskedModel, *, false_alarms: float = 0.001) -> None:
         self.model = model
         self.false_alarms = false_alarms
 
     def fit(self, baseline: EncodedEvents) -> "SurpriseDetector":
-        """Learn from the last part of the baseline, by time, how large surprises are in normal events."""
+        """Learn from the last part of the baseline, by time, how large surprises are in normal
+        events."""
         recent = rows_of(baseline, split_by_time(baseline.time, HELD_OUT)[1])
         nll = torch.cat(for_batches(self.model, self.model.column_nll, recent))
         owner = self.model.object_of_column
         objects = nll.new_zeros(len(nll), len(self.model.objects)).index_add(1, owner, nll)
-        # Events must not be compared with themselves: each half, by time, gets its scores from the other.
+        # Events must not be compared with themselves: each half, by time, gets its scores from the
+        # other.
         halves = objects.tensor_split(2)
         scores = [_most(sorted_columns(b), a)[0] for a, b in (halves, halves[::-1])]
         self.threshold_ = threshold(torch.cat(scores).cpu().numpy(), self.false_alarms)
@@ -106,11 +112,12 @@ class SurpriseDetector:
         return self
 
     def judge(self, encoded: EncodedEvents) -> tuple[np.ndarray, np.ndarray]:
-        """The scores (rows,) and the reasons: (rows, 3), a field of each object that the score is the sum of.
+        """The scores (rows,) and the reasons: (rows, 3), a field of each object that the score is
+        the sum of.
 
-        Objects that surprise more come first; of each it is the field whose surprise is furthest above its usual one,
-        given by its place in `model.names`. A model of fewer than three objects has as few reasons.
-        """
+        Objects that surprise more come first; of each it is the field whose surprise is furthest
+        above its usual one, given by its place in `model.names`. A model of fewer than three
+        objects has as few reasons."""
         self._check_fitted()
         device = self.model.mask_vectors.device
         owned = [torch.tensor(own, device=device) for own in self.model.columns]
@@ -158,7 +165,8 @@ class SurpriseDetector:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SurpriseDetector":
-        """Read what `save` wrote, onto the CPU. Raises ValueError if the files are something else."""
+        """Read what `save` wrote, onto the CPU. Raises ValueError if the files are something
+        else."""
         folder = Path(folder)
         tensors, about = read_tensors(folder / "surprise.safetensors")
         if about.get("format") != 1:
@@ -180,7 +188,8 @@ class SurpriseDetector:
 
 
 def _most(past: Tensor, surprise: Tensor) -> tuple[Tensor, Tensor]:
-    """Each event's score, and its three objects that surprise most, the first one first; past as for `tails`."""
+    """Each event's score, and its three objects that surprise most, the first one first; past as
+    for `tails`."""
     rarity = torch.minimum(tails(past, surprise), surprise)
     first = rarity.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SURPRISING]
     return rarity.gather(1, first).sum(1), first
@@ -189,7 +198,8 @@ def _most(past: Tensor, surprise: Tensor) -> tuple[Tensor, Tensor]:
 def for_batches(
     model: MaskedModel, function: Callable[[Tensor, Tensor], Result], encoded: EncodedEvents
 ) -> list[Result]:
-    """What `function` makes of the events, batch by batch, without gradients; on a CPU, a thread for each batch.
+    """What `function` makes of the events, batch by batch, without gradients; on a CPU, a thread
+    for each batch.
 
     The model is left in eval mode. Its operations are too small to be shared out between threads.
     """
@@ -209,15 +219,15 @@ def for_batches(
 class KNNDetector:
     """Distance, in the embedding, to the k-th nearest of a sample of past events.
 
-    Distances are taken after whitening (Mahalanobis): an embedding's few strong directions tell classes of events
-    apart, its weak ones tell whether an event's parts belong together.
-    Past events may contain an attack, and a copy of it is no evidence that an event is normal: the sample holds at
-    most `copies` events with the same categories, and k is larger than that.
+    Distances are taken after whitening (Mahalanobis): an embedding's few strong directions tell
+    classes of events apart, its weak ones tell whether an event's parts belong together. Past
+    events may contain an attack, and a copy of it is no evidence that an event is normal: the
+    sample holds at most `copies` events with the same categories, and k is larger than that.
 
-    model: pre-trained on the same baseline. Learned: `references_` (references, d_block), `threshold_`.
-    Scores are computed on the device that the model is on. Raises ValueError if k is not larger than `copies`, the
-    baseline has no more than k references, or events have other columns than the model; NotFittedError before `fit`.
-    """
+    model: pre-trained on the same baseline. Learned: `references_` (references, d_block),
+    `threshold_`. Scores are computed on the device that the model is on. Raises ValueError if k is
+    not larger than `copies`, the baseline has no more than k references, or events have other
+    columns than the model; NotFittedError before `fit`."""
 
     def __init__(
         self,
@@ -241,7 +251,8 @@ class KNNDetector:
         self.seed = seed
 
     def fit(self, baseline: EncodedEvents) -> "KNNDetector":
-        """Sample the references from the baseline's earlier part; set the threshold on its last part."""
+        """Sample the references from the baseline's earlier part; set the threshold on its last
+        part."""
         past, recent = split_by_time(baseline.time, HELD_OUT)
         sample = np.random.default_rng(self.seed).permutation(past)
         sample = sample[_copy_number(baseline.categorical[sample]) < self.copies][: self.references]
@@ -252,7 +263,8 @@ class KNNDetector:
         embedded = self._embed(rows_of(baseline, sample))
         self.mean_ = embedded.mean(0)
         covariance = torch.cov(embedded.T.double())
-        # A direction without variance must not blow up: each is given a thousandth of the mean variance.
+        # A direction without variance must not blow up: each is given a thousandth of the mean
+        # variance.
         ridge = 1e-3 * covariance.diagonal().mean().clamp(min=1e-12)
         covariance += ridge * torch.eye(
             len(covariance), dtype=covariance.dtype, device=covariance.device

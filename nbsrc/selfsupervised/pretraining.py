@@ -1,12 +1,13 @@
-"""Learning without labels: hide some of an event's objects and predict them, replace some and find out which.
+"""Learning without labels: hide some of an event's objects and predict them, replace some and find
+out which.
 
-Masked-feature modelling is the tabular relative of BERT's masked words (Devlin et al. 2019, arXiv:1810.04805,
-Sec. 3.1); telling replaced parts from original ones that of ELECTRA (Clark et al. 2020, arXiv:2003.10555).
-Rubachev et al. 2022 (arXiv:2207.03208, Sec. 3) compare both for tabular networks.
+Masked-feature modelling is the tabular relative of BERT's masked words (Devlin et al. 2019,
+arXiv:1810.04805, Sec. 3.1); telling replaced parts from original ones that of ELECTRA (Clark et al.
+2020, arXiv:2003.10555). Rubachev et al. 2022 (arXiv:2207.03208, Sec. 3) compare both for tabular
+networks.
 
-`nbsrc.training`, which the bar, the device and the schedule come from, stands on the same floor: the one
-exception to the rule that a module imports only from the floors below.
-"""
+`nbsrc.training`, which the bar, the device and the schedule come from, stands on the same floor:
+the one exception to the rule that a module imports only from the floors below."""
 
 import hashlib
 import json
@@ -24,23 +25,26 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.encode import EncodedEvents
-from nbsrc.tabular import TabularResNet
+from nbsrc.tabular.encoder import EncodedEvents
+from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device, one_cycle, watched
 
 MASKED_SHARE = 0.35  # of an event's objects, in training
 REPLACED_SHARE = 0.3  # of an event's objects, in training
 REPLACED_WEIGHT = 0.5  # of the replaced-object loss, beside the masked-field loss
 TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
-SMALLEST_SCALE = 0.4  # of a quantity's Laplace likelihood, in the encoder's units: finer differences surprise little
+# of a quantity's Laplace likelihood, in the encoder's units: finer differences surprise little
+SMALLEST_SCALE = 0.4
 FEWEST_EVENTS = 100  # to learn from
 UNSEEN = 1  # the encoder's index for a category that it has not seen
 
 
 def objects_of(names: Sequence[str]) -> list[str]:
-    """The object that each column belongs to: its name up to the first dot; the fields of the event itself are one, "".
+    """The object that each column belongs to: its name up to the first dot; the fields of the event
+    itself are one, "".
 
-    Where most columns are fields of the event itself, events are flat, and each field is an object of its own.
+    Where most columns are fields of the event itself, events are flat, and each field is an object
+    of its own.
 
     >>> objects_of(["actor.user.name", "actor.user.uid", "device.ip", "count", "time.hour_sin", "count.present"])
     ['actor', 'actor', 'device', '', 'time', '']
@@ -55,13 +59,14 @@ def objects_of(names: Sequence[str]) -> list[str]:
 class FieldsHead(nn.Module):
     """Negative log-likelihood, in nats, of some of an event's fields, predicted from its embedding.
 
-    Outputs of the one linear layer: location and scale of a Laplace distribution for each quantity, whose likelihood
-    is robust: an error pulls equally hard however large it is; the logits of each category.
-    A quantity's likelihood is its density in units of the highest one that the head can give, so that no field's
-    likelihood exceeds one. numeric, categorical: the columns of the two arrays that it predicts.
+    Outputs of the one linear layer: location and scale of a Laplace distribution for each quantity,
+    whose likelihood is robust: an error pulls equally hard however large it is; the logits of each
+    category. A quantity's likelihood is its density in units of the highest one that the head can
+    give, so that no field's likelihood exceeds one. numeric, categorical: the columns of the two
+    arrays that it predicts.
 
-    Shape: (rows, d_block), and the two arrays' own columns -> (rows, len(numeric) + len(categorical))
-    """
+    Shape: (rows, d_block), and the two arrays' own columns -> (rows, len(numeric) +
+    len(categorical))"""
 
     numeric: Tensor
     categorical: Tensor
@@ -102,16 +107,17 @@ class FieldsHead(nn.Module):
 class MaskedModel(nn.Module):
     """A TabularResNet that predicts the hidden objects of an event from the others.
 
-    An object (the actor with its user and session; a device; the fields of the event itself) is hidden as a whole: its
-    fields nearly repeat each other, and a field that is predicted while its twin can be read is never a surprise.
-    Only what is there is hidden: an object that an event does not have is no question.
-    NOTE[DIFF] Masked-feature modelling elsewhere hides each column by itself.
-    A hidden object's features are zero, and a vector learned for the object is added to the input projection.
+    An object (the actor with its user and session; a device; the fields of the event itself) is
+    hidden as a whole: its fields nearly repeat each other, and a field that is predicted while its
+    twin can be read is never a surprise. Only what is there is hidden: an object that an event does
+    not have is no question. NOTE[DIFF] Masked-feature modelling elsewhere hides each column by
+    itself. A hidden object's features are zero, and a vector learned for the object is added to the
+    input projection.
 
-    Columns are numbered with the numeric ones first, then the categorical ones, as in `names`.
-    Each object has a `FieldsHead` of its own. One more head tells from the embedding which objects are not the
-    event's own (`replaced_loss`), so that the embedding shows whether an event's parts belong together, and not only
-    what they are.
+    Columns are numbered with the numeric ones first, then the categorical ones, as in `names`. Each
+    object has a `FieldsHead` of its own. One more head tells from the embedding which objects are
+    not the event's own (`replaced_loss`), so that the embedding shows whether an event's parts
+    belong together, and not only what they are.
 
     Raises ValueError if there are not as many names as the network has columns.
     """
@@ -180,7 +186,8 @@ class MaskedModel(nn.Module):
         self.replaced_head = nn.Linear(model.d_block, len(self.objects))
 
     def common(self, categorical: Tensor) -> Tensor:
-        """The categories with those that were too rare to learn replaced by the index for unseen ones."""
+        """The categories with those that were too rare to learn replaced by the index for unseen
+        ones."""
         known = self.known.index_select(
             0, (categorical + self.first).flatten()
         )  # three times as fast as an index
@@ -188,18 +195,21 @@ class MaskedModel(nn.Module):
 
     @staticmethod
     def tame(numeric: Tensor) -> Tensor:
-        """The quantities as the network sees them: one that is far out must not make all others look odd."""
+        """The quantities as the network sees them: one that is far out must not make all others
+        look odd."""
         return torch.asinh(numeric)
 
     def embed(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Each event's embedding, nothing hidden: (rows, numeric), (rows, categorical) -> (rows, d_block)"""
+        """Each event's embedding, nothing hidden: (rows, numeric), (rows, categorical) -> (rows,
+        d_block)"""
         return self.model.embed(self.tame(numeric), self.common(categorical))
 
     def there(self, categorical: Tensor) -> Tensor:
-        """Which objects an event has, by its fields that are not missing: (rows, categorical) -> (rows, objects), bool
+        """Which objects an event has, by its fields that are not missing: (rows, categorical) ->
+        (rows, objects), bool
 
-        Missing quantities have a category that says so; an object without categories is always there.
-        """
+        Missing quantities have a category that says so; an object without categories is always
+        there."""
         return self.always_there | (
             (categorical > 0).to(self.object_of_category.dtype) @ self.object_of_category > 0
         )
@@ -209,9 +219,8 @@ class MaskedModel(nn.Module):
     ) -> Tensor:
         """Mean negative log-likelihood, in nats, of the hidden fields.
 
-        Shape: masked (rows, objects), bool: those to hide, as far as they are there. The share `trimmed` of the
-        events, those with the least likely fields, is left out of the mean.
-        """
+        Shape: masked (rows, objects), bool: those to hide, as far as they are there. The share
+        `trimmed` of the events, those with the least likely fields, is left out of the mean."""
         categorical = self.common(categorical)
         masked = masked & self.there(categorical)
         visible = (~masked).to(numeric.dtype).index_select(1, self.object_of_feature)
@@ -232,10 +241,11 @@ class MaskedModel(nn.Module):
         return total[kept].sum() / fields[kept].sum().clamp(min=1)
 
     def replaced_loss(self, numeric: Tensor, categorical: Tensor, replaced: Tensor) -> Tensor:
-        """Mean binary cross-entropy of telling which objects were replaced by those of other events.
+        """Mean binary cross-entropy of telling which objects were replaced by those of other
+        events.
 
-        Shape: replaced (rows, objects), bool. An object that happens to be replaced by its equal is not.
-        """
+        Shape: replaced (rows, objects), bool. An object that happens to be replaced by its equal is
+        not."""
         categorical = self.common(categorical)
         others = torch.rand(replaced.shape, device=replaced.device).argsort(
             0
@@ -260,11 +270,11 @@ class MaskedModel(nn.Module):
     def object_nll(
         self, numeric: Tensor, categorical: Tensor, once: tuple[Tensor, Tensor] | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each object, the events that have it and the surprise of its fields: (events,), (events, its columns)
+        """For each object, the events that have it and the surprise of its fields: (events,),
+        (events, its columns)
 
-        The surprise is the negative log-likelihood, in nats, of each field given the other objects; one pass an object.
-        once: what `added` gives, for those who have many batches.
-        """
+        The surprise is the negative log-likelihood, in nats, of each field given the other objects;
+        one pass an object. once: what `added` gives, for those who have many batches."""
         categorical = self.common(categorical)
         added, missing = once or self.added()
         weight = self.model.input_projection.weight[:, : self.model.n_numeric]
@@ -300,7 +310,8 @@ class MaskedModel(nn.Module):
             yield rows, head(embedding, quantities, categories)
 
     def added(self) -> tuple[Tensor, Tensor]:
-        """What each category adds to the input projection, and what all of an object's do where they are missing.
+        """What each category adds to the input projection, and what all of an object's do where
+        they are missing.
 
         The projection is a sum over features, and most fields of an event are missing.
         Shape: (all categories, d_block), (objects, d_block)
@@ -314,7 +325,8 @@ class MaskedModel(nn.Module):
         return added, self.object_of_category.T @ added[self.first]
 
     def column_nll(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """The surprise of each field, in nats, 0 for those of objects that the event does not have: (rows, columns)"""
+        """The surprise of each field, in nats, 0 for those of objects that the event does not have:
+        (rows, columns)"""
         nll = numeric.new_zeros(len(numeric), len(self.names))
         for own, (rows, surprise) in zip(
             self.columns, self.object_nll(numeric, categorical), strict=True
@@ -340,7 +352,8 @@ class MaskedModel(nn.Module):
     def batches(
         self, encoded: EncodedEvents, batch_size: int = 1024
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The events, batch by batch, on the model's device. Raises ValueError if they have other columns."""
+        """The events, batch by batch, on the model's device. Raises ValueError if they have other
+        columns."""
         self.check_columns(encoded)
         device = self.mask_vectors.device
         for start in range(
@@ -389,7 +402,8 @@ class MaskedModel(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "MaskedModel":
-        """Read what `save` wrote, onto the CPU, in eval mode. Raises ValueError if the file is something else."""
+        """Read what `save` wrote, onto the CPU, in eval mode. Raises ValueError if the file is
+        something else."""
         tensors, about = read_tensors(Path(path))
         try:
             if about["format"] != 1:
@@ -424,28 +438,28 @@ def pretrain(
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Train `model` in place on past events, and leave it in eval mode with the weights of its best epoch.
+    """Train `model` in place on past events, and leave it in eval mode with the weights of its best
+    epoch.
 
-    The loss is that of the masked fields plus half that of the replaced objects. The last `validation` share
-    of the events, by time, is not trained on; training stops when their loss has not fallen for `patience` epochs.
-    Categories that occur once only among the others are treated as unseen ones, so that the network learns how
-    often something new is to be expected, and where (the idea of Good and Turing; Good 1953).
-    In each batch the least likely 3% of the events are not learned from (masked fields): past events may contain
-    attacks.
+    The loss is that of the masked fields plus half that of the replaced objects. The last
+    `validation` share of the events, by time, is not trained on; training stops when their loss has
+    not fallen for `patience` epochs. Categories that occur once only among the others are treated
+    as unseen ones, so that the network learns how often something new is to be expected, and where
+    (the idea of Good and Turing; Good 1953). In each batch the least likely 3% of the events are
+    not learned from (masked fields): past events may contain attacks.
 
-    `lr` is the highest learning rate for batches of 256; for others it grows with the root of their size (Malladi et
-    al. 2022, arXiv:2205.10287, on Adam).
+    `lr` is the highest learning rate for batches of 256; for others it grows with the root of their
+    size (Malladi et al. 2022, arXiv:2205.10287, on Adam).
 
-    With `checkpoint`, the state is written there after each epoch, and training goes on from there if the file
-    exists; the result is that of a run that was never interrupted.
+    With `checkpoint`, the state is written there after each epoch, and training goes on from there
+    if the file exists; the result is that of a run that was never interrupted.
 
     Returns one row per epoch: `epoch` (from 1), `lr`, `train_loss` (both losses, with dropout) and
     `validation_loss` (nats per event, by `column_nll`, without dropout).
     Equal arguments and initial weights give equal results on one machine's CPU.
 
-    Raises ValueError if there are too few events, a numeric value is not finite, the columns are not the model's,
-    or the checkpoint belongs to another run.
-    """
+    Raises ValueError if there are too few events, a numeric value is not finite, the columns are
+    not the model's, or the checkpoint belongs to another run."""
     device = torch.device(device or default_device())
     model.check_columns(encoded)
     if epochs < 1 or batch_size < 2 or not 0 < validation < 1:
@@ -498,7 +512,8 @@ def pretrain(
             model.train()
             total = torch.zeros((), device=device)
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                # From seed and epoch alone, so that a resumed run draws what an uninterrupted one does.
+                # From seed and epoch alone, so that a resumed run draws what an uninterrupted one
+                # does.
                 torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
                 order = past_rows[torch.randperm(len(past), device=device)]
                 for step, rows in enumerate(order.tensor_split(steps), start=epoch * steps):
@@ -539,7 +554,8 @@ def pretrain(
 
 
 def split_by_time(time: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the earlier events and those of the last `share` of them, each in the order of time."""
+    """The rows of the earlier events and those of the last `share` of them, each in the order of
+    time."""
     order = np.argsort(time, kind="stable")
     held_out = min(max(1, round(share * len(order))), len(order) - 1)
     return order[:-held_out], order[-held_out:]
@@ -594,7 +610,8 @@ def _resume(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write tensors, and what is to be known about them as JSON, as one safetensors file in place of what is there."""
+    """Write tensors, and what is to be known about them as JSON, as one safetensors file in place
+    of what is there."""
     part = path.with_name(path.name + ".part")
     save_file(
         {name: value.contiguous() for name, value in tensors.items()},
@@ -605,7 +622,8 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_tensors` wrote, and what is known about it. Raises ValueError if the file is something else."""
+    """What `write_tensors` wrote, and what is known about it. Raises ValueError if the file is
+    something else."""
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))

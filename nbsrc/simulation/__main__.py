@@ -1,0 +1,5 @@
+import sys
+
+from nbsrc.simulation.stream import main
+
+sys.exit(main())

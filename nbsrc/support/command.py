@@ -1,0 +1,41 @@
+"""What the commands share: a parser and errors that say what is wrong in one line, never in a
+traceback."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, with errors of one line, without the usage. `prog` is `python -m nbsrc.NAME`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit with 2."""
+        self.exit(2, f"{self.prog.split()[-1]}: {message} (--help explains)\n")
+
+
+def run(prog: str, work: Callable[[], None], *, interrupted: Callable[[], str]) -> int:
+    """Do a command's work; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C.
+
+    `interrupted` says what became of the work that Ctrl-C ended.
+    """
+    try:
+        work()
+    except (OSError, ValueError) as error:
+        print(f"{prog.split()[-1]}: {printable(first_line(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"Interrupted. {interrupted()}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would take as a command: events hold what attackers wrote."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
