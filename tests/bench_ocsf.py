@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, RobustScaler
 
 from nbsrc.events.read import LEFT_OUT, flatten, iter_events, read_events
-from nbsrc.simulation import stream as simulate
+from nbsrc.simulation import __main__ as simulate
 from nbsrc.tabular.encoder import CLIP, Column, EncodedEvents, EventEncoder
 
 Laps = list[tuple[str, float]]  # what was done, and when it was done

@@ -20,7 +20,7 @@ import psutil
 from nbsrc.events.read import read_events
 from nbsrc.helpers import helpers
 from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files, useful_helpers
-from nbsrc.simulation import stream as simulate
+from nbsrc.simulation import __main__ as simulate
 from tests.memory import follow_memory
 
 LEARNED = 10_000

@@ -21,8 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from nbsrc.simulation import stream as simulate
-from nbsrc.simulation.stream import EACH_NORMAL, SCENARIOS, main, simulate_events
+from nbsrc.simulation import __main__ as command
+from nbsrc.simulation.__main__ import main
+from nbsrc.simulation.stream import EACH_NORMAL, SCENARIOS, simulate_events
 
 Event = dict[str, Any]
 CLASSES = {
@@ -466,6 +467,6 @@ def test_a_run_that_stops_leaves_no_half_of_a_file(
             raise failure
         return "{}"
 
-    monkeypatch.setattr(simulate.json, "dumps", dumps)
+    monkeypatch.setattr(command.json, "dumps", dumps)
     assert main(["--events", "2000", "--out", str(tmp_path / "out")]) == code
     assert not list((tmp_path / "out").iterdir()) and "Traceback" not in capsys.readouterr().err

@@ -1,20 +1,11 @@
-"""A fortnight of a made-up company's OCSF events, with labelled incidents in it, from a seed.
+"""A fortnight of a made-up company's OCSF events, with labelled incidents in it, from a seed."""
 
-Run it: ``python -m nbsrc.simulation --events 100000 --out DIR``.
-"""
-
-import argparse
 import gc
-import json
-import os
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
-from pathlib import Path
 from random import Random
-from typing import NoReturn
 
 import numpy as np
 import polars as pl
@@ -33,7 +24,7 @@ SCENARIOS = tuple(INCIDENTS)
 START = "2026-03-02T00:00:00Z"  # a Monday
 
 
-def _checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str]) -> int:
+def checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str]) -> int:
     """Check what `simulate_events` is given; returns the start in epoch milliseconds."""
     unknown = [name for name in scenarios if name not in INCIDENTS]
     if unknown:
@@ -206,7 +197,12 @@ def _incidents(habits: Habits, n: int, scenario: str, typical: list[int]) -> lis
 
 
 def simulate_events(
-    n: int, *, seed: int, start: str | datetime = START, scenarios: Sequence[str] = SCENARIOS
+    n: int,
+    *,
+    seed: int,
+    start: str | datetime = START,
+    scenarios: Sequence[str] = SCENARIOS,
+    show_progress: bool = False,
 ) -> tuple[list[Event], pl.DataFrame]:
     """Simulate `n` OCSF events of a company's fortnight and label those that belong to an incident.
 
@@ -241,13 +237,7 @@ def simulate_events(
         scenario, a start that is no date
             or not from 1990 to 9990.
     """
-    return _simulate(n, seed=seed, start=start, scenarios=scenarios, show_progress=False)
-
-
-def _simulate(
-    n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str], show_progress: bool
-) -> tuple[list[Event], pl.DataFrame]:
-    start_ms = _checked_start(n, seed=seed, start=start, scenarios=scenarios)
+    start_ms = checked_start(n, seed=seed, start=start, scenarios=scenarios)
     seeds = Random(seed)
     company = Company(max(24, min(2000, n // 800)), Random(seeds.getrandbits(64)))
     sensors = Sensors(company, Random(seeds.getrandbits(64)), start_ms)
@@ -280,92 +270,3 @@ def _simulate(
     events.sort(key=lambda event: (event["time"], event["metadata"]["uid"]))
     schema = {"uid": pl.String, "scenario": pl.String, "instance": pl.Int64}
     return events, pl.DataFrame(labels, schema=schema, orient="row")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without the usage."""
-        self.exit(2, f"nbsrc.simulation: {message} (--help explains)\n")
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m nbsrc.simulation",
-        description="Write a simulated company's OCSF events, and which of "
-        "them belong to an incident in a file of their own, labels.csv.",
-    )
-    add = parser.add_argument
-    add(
-        "--events",
-        type=int,
-        required=True,
-        metavar="N",
-        help="how many events; the company grows with them",
-    )
-    add("--out", type=Path, required=True, metavar="DIR", help="an empty or new folder")
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="equal seeds give equal events (default: 0)",
-    )
-    add(
-        "--start",
-        default=START,
-        metavar="TIME",
-        help="the first moment of the fortnight (default: %(default)s)",
-    )
-    add("--format", choices=("jsonl", "parquet"), default="jsonl", help="default: jsonl")
-    return parser.parse_args(argv)
-
-
-def _write(args: argparse.Namespace) -> None:
-    out: Path = args.out
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file: name a folder")
-    if out.is_dir() and any(out.iterdir()):
-        raise ValueError(
-            f"--out {out} is not empty: name another folder, so that events and labels stay together"
-        )
-    _checked_start(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS)
-    out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    events, labels = _simulate(
-        args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS, show_progress=True
-    )
-    files = [out / f"events.{args.format}", out / "labels.csv"]
-    parts = [file.with_name(f"{file.name}.part") for file in files]
-    try:
-        if args.format == "jsonl":
-            with parts[0].open("w", encoding="utf-8", newline="\n") as lines:
-                for event in tqdm(events, desc="writing", unit=" events"):
-                    lines.write(json.dumps(event, separators=(",", ":")) + "\n")
-        else:
-            pl.DataFrame(events, infer_schema_length=None).write_parquet(parts[0])
-        labels.write_csv(parts[1])
-        for part, file in zip(parts, files, strict=True):
-            os.replace(part, file)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-    print(
-        f"{files[0]}: {len(events)} events\n{files[1]}: {len(labels)} of them belong to incidents"
-    )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
-    args = _arguments(argv)
-    try:
-        _write(args)
-    except (OSError, ValueError) as error:
-        print(f"nbsrc.simulation: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted. Nothing written.", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
