@@ -10,10 +10,13 @@ PY   := $(BIN)/python
 UV   := $(PY) -m uv
 READY := $(VENV)/.ready
 
+# This tree's modules before any others of their names, whatever the environment says.
+export PYTHONPATH := $(CURDIR)
+
 .DEFAULT_GOAL := help
 BOOK := _build/html/index.html
 
-.PHONY: help setup build notebooks pdf weight test serve clean cifar10 bench lock
+.PHONY: help setup build notebooks pdf weight check test serve clean cifar10 bench lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +53,13 @@ pdf: build  ## print the book to _build/book.pdf, through Chromium
 
 weight: build  ## what each page of the book makes a reader fetch, measured in Chromium
 	@$(PY) _ext/chromium.py
-	@$(PY) _ext/weight.py
+	@PYTHONPATH=_ext $(PY) -m benchmarks.weight
+
+check: $(READY)  ## format, lint and types, in seconds: the code, the chapters' cells, the package
+	@$(PY) -m ruff format --quiet --check .
+	@$(PY) -m ruff check --quiet .
+	@$(PY) tools/cells.py
+	@$(PY) -m mypy
 
 test: $(READY)  ## run all tests, which execute every chapter
 	@$(PY) _ext/chromium.py
@@ -64,7 +73,7 @@ cifar10: $(READY)  ## train MODEL (resnet18) for EPOCHS (30) on CIFAR-10 in DATA
 	@$(PY) -m nbsrc.cifar10 --model $(or $(MODEL),resnet18) --epochs $(or $(EPOCHS),30) --data $(or $(DATA),data) $(ARGS)
 
 bench: $(READY)  ## measure the budgets: build times, memory, training steps beside the references
-	@$(PY) -m tests.bench
+	@$(PY) -m benchmarks
 
 clean:  ## remove what was built and the execution cache; .venv stays
 	rm -rf _build

@@ -1,4 +1,4 @@
-"""How fast the command scores, and in how much memory: `python -m tests.bench_score [EVENTS ...]`.
+"""How fast the command scores, and in how much memory: `python -m benchmarks.scoring [EVENTS ...]`.
 
 The model learns from 10,000 events, and scores files of 100,000 (or as many as are asked for, such
 as 1000000) in a process of its own, as JSON Lines and as Parquet; reading, encoding and writing are
@@ -17,11 +17,11 @@ from pathlib import Path
 import polars as pl
 import psutil
 
+from benchmarks.memory import follow_memory
 from nbsrc.events.read import read_events
 from nbsrc.helpers import helpers
 from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files, useful_helpers
 from nbsrc.simulation import __main__ as simulate
-from tests.memory import follow_memory
 
 LEARNED = 10_000
 
@@ -38,8 +38,9 @@ def score(model: Path, events: Path) -> None:
         report = score_files(scorer, [events], Path(scratch) / "scores.parquet", others=others)
         seconds = time.perf_counter() - start
     print(
-        f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: {report.scored / seconds:>7,.0f} events/s, "
-        f"{1 + len(others)} processes, peak {peak[0] * 1024:,.0f} MiB",
+        f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: "
+        f"{report.scored / seconds:>7,.0f} events/s, {1 + len(others)} processes, "
+        f"peak {peak[0] * 1024:,.0f} MiB",
         flush=True,
     )
 
@@ -72,7 +73,7 @@ def main(sizes: tuple[int, ...] = (100_000,)) -> None:
                 command = [
                     sys.executable,
                     "-m",
-                    "tests.bench_score",
+                    "benchmarks.scoring",
                     "--score",
                     str(folder / "model"),
                     str(events),

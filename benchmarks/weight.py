@@ -5,8 +5,6 @@ this machine with the site on it, so it shows the browser's work and no network;
 five visits, each with an empty cache.
 """
 
-from __future__ import annotations
-
 import functools
 import gzip
 import http.server
@@ -16,12 +14,11 @@ from pathlib import Path
 
 from chromium import launched
 
-from notebooks import ROOT
-
-SITE = ROOT / "_build" / "html"
+SITE = Path(__file__).parents[1] / "_build" / "html"
 VISITS = 5
 PAINT = """() => new Promise(done => new PerformanceObserver(list => {
-  for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") done(entry.startTime);
+  for (const entry of list.getEntries())
+    if (entry.name === "first-contentful-paint") done(entry.startTime);
 }).observe({ type: "paint", buffered: true }))"""
 
 
@@ -62,8 +59,8 @@ def main() -> None:
             sizes = {path.name: sent(path) for path in paths if path.is_file()}
             heavy = sorted(sizes, key=lambda key: -sizes[key])[:3]
             print(
-                f"{name:30} {len(files):8} {sum(sizes.values()) / 1e3:8.0f} {sizes[name] / 1e3:8.0f} "
-                f"{statistics.median(paints):9.0f}   "
+                f"{name:30} {len(files):8} {sum(sizes.values()) / 1e3:8.0f} "
+                f"{sizes[name] / 1e3:8.0f} {statistics.median(paints):9.0f}   "
                 + ", ".join(f"{key} {sizes[key] / 1e3:.0f}" for key in heavy)
             )
     server.shutdown()

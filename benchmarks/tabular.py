@@ -1,5 +1,5 @@
 """What a training step of TabularResNet costs beside rtdl's ResNet: `python -m
-tests.bench_tabular`."""
+benchmarks.tabular`."""
 
 import statistics
 import time
@@ -64,7 +64,8 @@ def compare(
             if repeat >= 5:
                 times[side].append(seconds)
     a, b = (statistics.median(t) for t in times)
-    return f"ours {a * 1e3:7.2f} ms   rtdl {b * 1e3:7.2f} ms   ratio {statistics.median(map(lambda s, t: s / t, *times)):.3f}"
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(*times, strict=True))
+    return f"ours {a * 1e3:7.2f} ms   rtdl {b * 1e3:7.2f} ms   ratio {ratio:.3f}"
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+from benchmarks import events, scoring, tabular
+from benchmarks.memory import follow_memory
 from nbsrc import resnet
-from tests import bench_ocsf, bench_score, bench_tabular
-from tests.memory import follow_memory
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,8 +103,8 @@ def training_steps() -> None:
         theirs = step(getattr(torchvision.models, name)(), images, labels)
         our_time, their_time = interleaved(ours, theirs, repeats=40)
         print(
-            f"training step, {name}: {our_time * 1e3:.1f} ms, torchvision's {their_time * 1e3:.1f} ms, "
-            f"ratio {our_time / their_time:.3f}",
+            f"training step, {name}: {our_time * 1e3:.1f} ms, "
+            f"torchvision's {their_time * 1e3:.1f} ms, ratio {our_time / their_time:.3f}",
             flush=True,
         )
 
@@ -113,9 +113,9 @@ def main() -> None:
     print(f"{platform.machine()}, {psutil.cpu_count()} cores, torch {torch.__version__}, "
           f"Python {platform.python_version()}", flush=True)  # fmt: skip
     training_steps()
-    bench_tabular.main()
-    bench_ocsf.main()
-    bench_score.main()
+    tabular.main()
+    events.main()
+    scoring.main()
     builds()
 
 

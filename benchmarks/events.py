@@ -1,7 +1,7 @@
 """Reading, flattening and encoding, beside pandas.json_normalize with a scikit-learn
 ColumnTransformer.
 
-    python -m tests.bench_ocsf
+    python -m benchmarks.events
 
 Both do the same work on the simulator's events, and that they do is checked. pandas has it easier:
 it is told which columns are to be kept, of what kind they are, which of them hold lists, which
@@ -223,7 +223,8 @@ def main(n: int = 100_000, repeats: int = 3) -> None:
         told = [c for c in EventEncoder().fit(rows).columns_ if c.decision == "kept"]
         lists = {name.removesuffix(".length") for name in rows.columns if name.endswith(".length")}
         print(
-            f"{n:,} events, {path.stat().st_size / n:,.0f} bytes each, {rows.width} flattened attributes, {len(told)} of them kept"
+            f"{n:,} events, {path.stat().st_size / n:,.0f} bytes each, "
+            f"{rows.width} flattened attributes, {len(told)} of them kept"
         )
         del rows
         mine, other = list[Laps](), list[Laps]()
@@ -243,7 +244,7 @@ def main(n: int = 100_000, repeats: int = 3) -> None:
         for times in (1, 3, 10):
             bigger = Path(folder) / "bigger.jsonl"
             bigger.write_bytes(path.read_bytes() * times)
-            subprocess.run([sys.executable, "-m", "tests.bench_ocsf", str(bigger)], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.events", str(bigger)], check=True)
 
 
 if __name__ == "__main__":
