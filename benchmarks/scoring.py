@@ -6,7 +6,6 @@ in the time."""
 
 import contextlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,27 +18,24 @@ import psutil
 
 from benchmarks.memory import follow_memory
 from nbsrc.events.read import read_events
-from nbsrc.helpers import helpers
-from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files, useful_helpers
+from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files
 from nbsrc.simulation import __main__ as simulate
 
 LEARNED = 10_000
 
 
 def score(model: Path, events: Path) -> None:
-    """Print the events a second, and the peak memory of this process and those that help it."""
+    """Print the events a second, and the peak memory of this process."""
     peak = [0.0]
-    with tempfile.TemporaryDirectory() as scratch, helpers(useful_helpers([events])) as others:
+    with tempfile.TemporaryDirectory() as scratch:
         scorer = Scorer.load(model)
-        for other in others:  # as after training: they have started
-            other.submit(os.getpid).result()
         threading.Thread(target=follow_memory, args=(psutil.Process(), peak), daemon=True).start()
         start = time.perf_counter()
-        report = score_files(scorer, [events], Path(scratch) / "scores.parquet", others=others)
+        report = score_files(scorer, [events], Path(scratch) / "scores.parquet")
         seconds = time.perf_counter() - start
     print(
         f"scoring {report.scored:>9,} events, {events.suffix[1:]:>7}: "
-        f"{report.scored / seconds:>7,.0f} events/s, {1 + len(others)} processes, "
+        f"{report.scored / seconds:>7,.0f} events/s, "
         f"peak {peak[0] * 1024:,.0f} MiB",
         flush=True,
     )

@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from nbsrc.events.read import read_events
-from nbsrc.helpers import helpers
 from nbsrc.scoring import __main__ as score
 from nbsrc.scoring.__main__ import Scorer, main, read_baseline, score_files
 
@@ -569,97 +567,3 @@ def test_the_same_from_python(files, trained, tmp_path):
     for wrong in ({"false_alarms": 0.0}, {"epochs": 0}, {"seed": -1}):
         with pytest.raises(ValueError, match="false alarms must be"):
             Scorer.train(pl.DataFrame({"a": [1]}), **wrong)
-
-
-# ---- Several processes
-
-
-@pytest.fixture(scope="module")
-def others():
-    with helpers(1) as processes:
-        processes[0].submit(os.getpid).result()
-        yield processes
-
-
-@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
-def test_helpers_change_no_score(ending, others, files, scorer, tmp_path):
-    text = (files / "new.jsonl").read_text().splitlines()
-    (tmp_path / "events.jsonl").write_text(
-        "\n".join([*text[:150], '{"a": 1, "a": 2}', *text[150:], "not JSON"])
-    )
-    if ending == "parquet":
-        read_events(files / "new.jsonl")[0].write_parquet(tmp_path / "events.parquet")
-    reports = []
-    for name, processes in (("alone", ()), ("shared", others)):
-        path = tmp_path / f"events.{ending}"
-        reports.append(
-            score_files(scorer, [path, path], tmp_path / name, events_at_once=60, others=processes)
-        )
-    alone, shared = (pl.read_parquet(tmp_path / name) for name in ("alone", "shared"))
-    assert shared.equals(alone)
-    assert shared["row"].to_list() == list(range(2 * len(text)))
-    assert (
-        reports[0].first_rejects == reports[1].first_rejects
-        and reports[0].columns == reports[1].columns
-    )
-    assert reports[0].most_anomalous.equals(reports[1].most_anomalous)
-    assert (reports[1].read, reports[1].rejected) == (
-        reports[0].read,
-        4 if ending == "jsonl" else 0,
-    )
-
-
-def test_the_command_gets_help_for_large_files_and_scores_as_without(
-    files, trained, tmp_path, monkeypatch
-):
-    lines = (files / "new.jsonl").read_text().splitlines() * 60
-    large = tmp_path / "large.jsonl"
-    large.write_text("\n".join(line + " " * (score.ALONE // len(lines)) for line in lines))
-    for device, most in (("cuda", 0), ("cpu", min(os.cpu_count() - 1, score.MOST_HELPERS))):
-        monkeypatch.setattr(score, "default_device", lambda device=device: torch.device(device))
-        assert score.useful_helpers([large]) == most
-    assert score.useful_helpers([files / "new.jsonl"]) == 0
-    argv = [
-        "--events",
-        str(large),
-        "--out",
-        str(tmp_path / "scores.parquet"),
-        "--model",
-        str(trained[1]),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "nbsrc.scoring", *argv], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    once = pl.read_parquet(trained[0])
-    assert_same_scores(
-        pl.read_parquet(tmp_path / "scores.parquet").drop("row"), pl.concat([once] * 60).drop("row")
-    )  # fmt: skip
-
-
-def test_ctrl_c_while_processes_score_leaves_nothing(files, trained, tmp_path):
-    large = tmp_path / "large.jsonl"
-    large.write_text((files / "new.jsonl").read_text() * 500)
-    argv = [
-        "--events",
-        str(large),
-        "--out",
-        str(tmp_path / "scores.parquet"),
-        "--model",
-        str(trained[1]),
-    ]
-    code = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        f"import sys; from nbsrc.scoring import __main__ as score; score.ALONE = 0; sys.exit(score.main({argv!r}))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    ) as process:  # fmt: skip
-        while not list(tmp_path.glob(".scores.parquet.*/part-*")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "Interrupted. No scores written.\n")
-    assert list(tmp_path.iterdir()) == [large]

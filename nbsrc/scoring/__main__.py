@@ -13,12 +13,8 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,19 +24,7 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.detection.surprise import SurpriseDetector
-from nbsrc.events.read import (
-    Block,
-    LineReader,
-    Parsed,
-    Reject,
-    blocks,
-    files_of,
-    flatten,
-    is_parquet,
-    iter_events,
-    stack,
-)
-from nbsrc.helpers import helpers, share
+from nbsrc.events.read import Reject, flatten, iter_events, stack
 from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain
 from nbsrc.tabular.encoder import EventEncoder
 from nbsrc.tabular.network import TabularResNet
@@ -55,8 +39,6 @@ FEWEST_STEPS = 50  # in an epoch: a small baseline is learned from in smaller ba
 FALSE_ALARMS = 0.001  # the share of normal events that may be flagged
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
 EVENTS_AT_ONCE = 6_000  # that are read and scored together: of wide events, more take gigabytes
-ALONE = 20_000_000  # bytes of text that this process scores by itself
-MOST_HELPERS = 3  # beside it; each takes most of a gigabyte
 SHOWN = 10  # most anomalous events
 SHOWN_REJECTS = 5
 SHOWN_WIDTH = 40  # characters of a value
@@ -302,19 +284,13 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
 
 
 def score_files(
-    scorer: Scorer,
-    paths: list[Path],
-    out: Folder,
-    *,
-    events_at_once: int = EVENTS_AT_ONCE,
-    others: Sequence[Executor] = (),
+    scorer: Scorer, paths: list[Path], out: Folder, *, events_at_once: int = EVENTS_AT_ONCE
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
     One row for each event that could be read, in the order given, with the columns of
     `Scorer.score`. Memory does not grow with the files, and `out` is there as a whole or not at
-    all. `others` are processes that do a part of the work (`nbsrc.helpers.helpers`); the scores are
-    the same.
+    all.
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
     shares a column with the model."""
@@ -322,11 +298,12 @@ def score_files(
     with (
         tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
         tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
-        closing(_parts(scorer, paths, Path(scratch), events_at_once, others)) as parts,
+        closing(iter_events(paths, batch_size=events_at_once)) as batches,
     ):
-        for part in parts:
-            report._add(part)
-            bar.update(part.scored)
+        for i, (events, rejects) in enumerate(batches):
+            part = Path(scratch) / f"part-{i:09}"
+            report._add(_score_part(scorer, events, rejects.rows(), part))
+            bar.update(events.height)
         report._check(paths)
         if scorer.kept.isdisjoint(report.columns):
             raise ValueError(_strangers(scorer.kept, list(report.columns)))
@@ -336,25 +313,6 @@ def score_files(
         written.with_columns(pl.col("row").cast(pl.Int64)).sink_parquet(whole)
         os.replace(whole, out)
     return report
-
-
-def _parts(
-    scorer: Scorer, paths: list[Path], scratch: Path, at_once: int, others: Sequence[Executor]
-) -> Generator[Report]:
-    """What became of each batch of records, in order; its scores are in a file of `scratch`."""
-    if others:
-        scorer.save(scratch / "model")
-        here, there = partial(_score_block, scorer, LineReader()), partial(_help, scratch / "model")
-        with closing(blocks(paths, at_once)) as unread:
-            yield from share(zip(unread, _names(scratch)), here, there, others)
-    else:
-        with closing(iter_events(paths, batch_size=at_once)) as batches:
-            for (events, rejects), name in zip(batches, _names(scratch)):
-                yield _score_part(scorer, events, rejects.rows(), name)
-
-
-def _names(scratch: Path) -> Iterator[Path]:
-    return (scratch / f"part-{i:09}" for i in count())
 
 
 def _score_part(scorer: Scorer, events: pl.DataFrame, rejects: list[Reject], name: Path) -> Report:
@@ -367,23 +325,6 @@ def _score_part(scorer: Scorer, events: pl.DataFrame, rejects: list[Reject], nam
         report.columns = set(rows.columns)
         report.most_anomalous = _best(scores)
     return report
-
-
-def _score_block(scorer: Scorer, reader: LineReader, piece: tuple[Block | Parsed, Path]) -> Report:
-    block, name = piece
-    return _score_part(scorer, *(reader.read(block) if isinstance(block, Block) else block), name)
-
-
-def _help(model: Path, piece: tuple[Block | Parsed, Path]) -> Report:
-    """`_score_block` in another process."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "columns unknown at fit")  # the first process tells them
-        return _score_block(*_loaded(model), piece)
-
-
-@lru_cache(maxsize=1)
-def _loaded(model: Path) -> tuple[Scorer, LineReader]:
-    return Scorer.load(model), LineReader()
 
 
 # ---- The command
@@ -402,8 +343,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         description="""\
 Learn from past events what is normal, and score new ones by how unlike that they are. No labels are needed, and no
 list of columns: events are OCSF or any other records, nested or flat, as JSON, JSON Lines (both also gzipped) or
-Parquet; a PATH is a file, or a folder that stands for all files in it. More than 20 MB of JSON are scored by several
-processes, most of a gigabyte each.""",
+Parquet; a PATH is a file, or a folder that stands for all files in it.""",
         epilog="""\
 The Parquet file has one row for each event that could be read, in the order given:
   row      its position, from 0        score    higher is stranger
@@ -532,26 +472,14 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     return scorer
 
 
-def useful_helpers(paths: list[Path]) -> int:
-    """How many processes are worth starting: none for texts that are scored sooner than a process
-    starts.
-
-    Parquet is read here, and to send what was read costs the memory that a helper saves in time.
-    """
-    size = sum(file.stat().st_size for file in files_of(paths) if not is_parquet(file))
-    on_cpu = default_device().type == "cpu"
-    return min((os.cpu_count() or 1) - 1, MOST_HELPERS) if on_cpu and size > ALONE else 0
-
-
 def _run(args: argparse.Namespace) -> None:
     _check(args)
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "columns unknown at fit"
         )  # all of them are told at the end
-        with helpers(useful_helpers(args.events)) as others:
-            scorer = _scorer(args)
-            report = score_files(scorer, args.events, args.out, others=others)
+        scorer = _scorer(args)
+        report = score_files(scorer, args.events, args.out)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     _print_rejects(report)
     if report.ignored:
