@@ -27,7 +27,8 @@ from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, RobustScaler
 
-from nbsrc.events.read import LEFT_OUT, flatten, iter_events, read_events
+from nbsrc.events.flatten import LEFT_OUT, flatten
+from nbsrc.events.read import iter_events, read_events
 from nbsrc.simulation import __main__ as simulate
 from nbsrc.tabular.encoder import CLIP, Column, EncodedEvents, EventEncoder
 
@@ -53,7 +54,7 @@ def ours(path: Path, laps: Laps) -> EncodedEvents:
 
 
 def normalized(records: list[dict[str, Any]], lists: set[str], prefix: str = "") -> pd.DataFrame:
-    """json_normalize, with each list summed up as `nbsrc.events.read.flatten` does it: length,
+    """json_normalize, with each list summed up as `nbsrc.events.flatten` does it: length,
     distinct scalars, first object."""
     frame = pd.json_normalize(records).add_prefix(prefix)
     parts = [frame]

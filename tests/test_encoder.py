@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from nbsrc.events.read import flatten
+from nbsrc.events.flatten import flatten
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.tabular.encoder import EncodedEvents, EventEncoder, schema_type
 

@@ -25,7 +25,7 @@ from nbsrc.detection.surprise import (
     sorted_columns,
     tails,
 )
-from nbsrc.events.read import flatten
+from nbsrc.events.flatten import flatten
 from nbsrc.selfsupervised.pretraining import MaskedModel, objects_of, pretrain, split_by_time
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.tabular.encoder import EncodedEvents, EventEncoder

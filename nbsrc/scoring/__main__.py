@@ -24,7 +24,10 @@ import torch
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from nbsrc.detection.surprise import SurpriseDetector
-from nbsrc.events.read import Reject, flatten, iter_events, stack
+from nbsrc.events.flatten import flatten
+from nbsrc.events.kinds import stack
+from nbsrc.events.lines import Reject
+from nbsrc.events.read import iter_events
 from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain
 from nbsrc.tabular.encoder import EventEncoder
 from nbsrc.tabular.network import TabularResNet

@@ -19,7 +19,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nbsrc.events.read import flatten, iter_events, read_events, stack
+from nbsrc.events.flatten import flatten
+from nbsrc.events.kinds import stack
+from nbsrc.events.read import iter_events, read_events
 from nbsrc.tabular.encoder import EventEncoder
 
 EXAMPLES = Path(__file__).parents[1].parent / "shared" / "data" / "ocsf-examples"
@@ -432,7 +434,8 @@ def test_batches_hold_the_same_events_as_one_reading(suffix, tmp_path):
 PEAK = """
 import resource, sys
 from pathlib import Path
-from nbsrc.events.read import flatten, iter_events
+from nbsrc.events.flatten import flatten
+from nbsrc.events.read import iter_events
 rows = sum(flatten(events).height for events, _ in iter_events(sys.argv[1], batch_size=1000))
 status = Path("/proc/self/status")  # where there is one: what getrusage tells also covers the process that forked
 peak = status.read_text().split("VmHWM:")[1].split()[0] if status.exists() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
