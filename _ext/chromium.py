@@ -4,8 +4,6 @@ Run as a program, it installs: Debian's package where this runs as root with apt
 Playwright's own download.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -5,8 +5,6 @@ after the page is shown. beautiful-mermaid draws the same sources in Node. Its c
 variables, which _static/book.css ties to the theme, so light, dark and print are one drawing.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -68,8 +66,9 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
 
     with_fill = r'(<g class="node">)((?:(?!</g>).)*?fill="(#[0-9a-fA-F]{3,6})".*?</g>)'
     svg = re.sub(with_fill, readable, svg, flags=re.DOTALL)
-    width = re.search(r' width="(\d+)"', svg)[1]
-    attributes = f'class="diagram" role="img" aria-label="{escape(alt)}" style="min-width: {int(width) * 0.6:.0f}px"'
+    width = int(re.search(r' width="(\d+)"', svg)[1]) * 0.6
+    style = f'style="min-width: {width:.0f}px"'
+    attributes = f'class="diagram" role="img" aria-label="{escape(alt)}" {style}'
     return svg.replace("<svg ", f"<svg {attributes} ", 1)
 
 

@@ -5,8 +5,6 @@ page's colours. As an element of the page it can: what was drawn in the ink and 
 ``nbsrc.plots`` takes the theme's text and background, every other colour stays as drawn.
 """
 
-from __future__ import annotations
-
 import re
 from html import escape
 from pathlib import Path
@@ -46,8 +44,8 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     )
     box = re.search(r'viewBox="([^"]+)"', start)[1]
     return (
-        f'<svg class="figure" role="img" aria-label="{escape(alt)}" width="{width}" height="{height}" '
-        f'viewBox="{box}" stroke-linejoin="round">{rest}'
+        f'<svg class="figure" role="img" aria-label="{escape(alt)}" '
+        f'width="{width}" height="{height}" viewBox="{box}" stroke-linejoin="round">{rest}'
     )
 
 

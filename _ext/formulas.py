@@ -7,8 +7,6 @@ the site, to the pages that have formulas; a formula that KaTeX rejects is a war
 the build.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

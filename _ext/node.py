@@ -1,7 +1,5 @@
 """The Node that came with the locked requirements, and the npm packages of package-lock.json."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -5,8 +5,6 @@ table of contents can name pages. Folded code is open, folded solutions stand at
 chapter. The document is printed twice: the first print tells on which pages the headings are.
 """
 
-from __future__ import annotations
-
 import html
 import sys
 from pathlib import Path
@@ -42,13 +40,17 @@ article { break-before: page; }
 .contents i { flex: 1; border-bottom: 1px dotted; }
 h1, h2, h3, h4, figcaption, caption { break-after: avoid; }
 h2 { margin-top: 8mm; }
-figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) { break-inside: avoid; }
+figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) {
+  break-inside: avoid;
+}
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 8pt; }
 .highlight, .cell_input, .cell_output { overflow: visible !important; }
 table { font-size: 8.5pt; max-width: 100%; }
 .cell_output .output, .pst-scrollable-table-container, div.math { overflow: visible; }
 svg.diagram { max-height: 200mm; min-width: 0 !important; }
-.toggle-hidden, .sd-tab-content, details > * { display: block; visibility: visible; height: auto; opacity: 1; }
+.toggle-hidden, .sd-tab-content, details > * {
+  display: block; visibility: visible; height: auto; opacity: 1;
+}
 .sd-tab-set > input { display: none; }
 a { text-decoration: none; }
 summary { list-style: none; }
@@ -107,7 +109,8 @@ def document(articles: list[Tag], pages: dict[str, int]) -> str:
     )
     links = "\n".join(str(link) for link in sheets.select('link[rel="stylesheet"]'))
     entries = "\n".join(
-        f'<li class="level-{level}"><a href="#{name}">{html.escape(title)}</a><i></i>{pages.get(name, 0)}</li>'
+        f'<li class="level-{level}"><a href="#{name}">{html.escape(title)}</a>'
+        f"<i></i>{pages.get(name, 0)}</li>"
         for level, name, title in headings(articles)
     )
     title, author = html.escape(config["title"]), html.escape(config["author"])

@@ -4,8 +4,6 @@ Everything that names the repository (edit, issue, Colab, Binder) hangs on the o
 `repository: url` in _config.yml, and is absent without it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shutil
@@ -38,7 +36,8 @@ def notebook_links(pagename: str, *, repository: str, branch: str) -> list[dict[
         },
         {
             "text": "Open in Binder",
-            "url": f"https://mybinder.org/v2/gh/{project}/{quote(branch, safe='')}?labpath={quote(notebook, safe='')}",
+            "url": f"https://mybinder.org/v2/gh/{project}/{quote(branch, safe='')}"
+            f"?labpath={quote(notebook, safe='')}",
             "icon": "_static/images/logo_binder.svg",
         },
     ]
@@ -129,7 +128,8 @@ def keep_used_icons(out: Path) -> None:
     css = re.sub(r"((?:\.fa-[a-z0-9-]+:{1,2}before,?)+)\{content:[^}]*\}", keep, css)
     css = re.sub(r"@font-face\{[^}]*/fa-v4compatibility[^}]*\}", "", css)
     css = re.sub(
-        r"url\(([^)]*/fa-[\w-]+)\.woff2\) format\(\"woff2\"\),url\([^)]*\.ttf\) format\(\"truetype\"\)",
+        r"url\(([^)]*/fa-[\w-]+)\.woff2\) format\(\"woff2\"\),"
+        r"url\([^)]*\.ttf\) format\(\"truetype\"\)",
         r'url(\1.woff) format("woff")',
         css,
     )

@@ -7,9 +7,8 @@ import torch
 
 from nbsrc.tabular.encoder import EncodedEvents
 
-torch.set_num_threads(
-    1
-)  # small networks gain nothing from more, and lose much beside other processes
+# Small networks gain nothing from more, and lose much beside other processes.
+torch.set_num_threads(1)
 
 pytest_plugins = ["browser"]
 

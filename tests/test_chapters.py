@@ -214,7 +214,7 @@ def test_published_scores_are_the_authors():
         ours = {
             (name, model): score
             for name, row in published.items()
-            for model, score in zip(models, row)
+            for model, score in zip(models, row, strict=True)
             if score is not None
         }
         assert ours == theirs
@@ -248,8 +248,9 @@ def test_the_transformers_cost_grows_faster_than_the_features_and_the_resnets_do
 
     def transformer(n):
         return rtdl.FTTransformer(
-            n_cont_features=n, cat_cardinalities=[], d_out=1, n_blocks=2, d_block=64, attention_n_heads=8,
-            attention_dropout=0.0, ffn_d_hidden_multiplier=4 / 3, ffn_dropout=0.0, residual_dropout=0.0,
+            n_cont_features=n, cat_cardinalities=[], d_out=1, n_blocks=2, d_block=64,
+            attention_n_heads=8, attention_dropout=0.0, ffn_d_hidden_multiplier=4 / 3,
+            ffn_dropout=0.0, residual_dropout=0.0,
         )  # fmt: skip
 
     def resnet(n):

@@ -468,7 +468,7 @@ def test_bad_use_is_refused_with_a_reason(rows):
             getattr(EventEncoder(), method)()
     with pytest.raises(NotFittedError):
         EventEncoder().save("nowhere")
-    with pytest.raises(ValueError, match="'user' is nested .*: flatten"):
+    with pytest.raises(ValueError, match=r"'user' is nested .*: flatten"):
         EventEncoder().fit(pl.DataFrame({"user": [{"name": "a"}]}))
     with pytest.raises(ValueError, match="max_categories must be positive, however: 0"):
         EventEncoder(max_categories=0).fit(rows)

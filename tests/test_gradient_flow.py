@@ -37,7 +37,7 @@ def test_stacks_of_one_seed_start_from_the_same_weights():
         torch.manual_seed(1)
         weights.append([layer.linear.weight for layer in Stack(kind, 4).layers])
     for plain, other in [(weights[0], weights[1]), (weights[0], weights[2])]:
-        assert all(torch.equal(a, b) for a, b in zip(plain, other))
+        assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 1.2])

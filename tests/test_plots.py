@@ -106,7 +106,8 @@ def test_every_axis_is_labelled_and_not_empty(name):
         assert ax.get_xlabel()
         left = ax.get_subplotspec().is_first_col()
         named_ticks = not any(
-            label.get_text().replace("−", "").isdigit() for label in ax.get_yticklabels()
+            label.get_text().replace("\N{MINUS SIGN}", "").isdigit()
+            for label in ax.get_yticklabels()
         )
         assert ax.get_ylabel() or not left or named_ticks
         # Nothing is drawn outside of what the axes show.

@@ -290,7 +290,7 @@ def test_events_that_do_not_fit_are_refused_by_name(events):
         pretrain(model, few, epochs=1, seed=0)
     hole = events.numeric.copy()
     hole[3, 0] = np.nan
-    with pytest.raises(ValueError, match="traffic.bytes holds a value that is not finite"):
+    with pytest.raises(ValueError, match=r"traffic\.bytes holds a value that is not finite"):
         pretrain(model, replace(events, numeric=hole), epochs=1, seed=0)
     beyond = events.categorical.copy()
     beyond[3, 5] = 40

@@ -110,7 +110,8 @@ def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
             page.emulate_media(media="print")
             page.goto(printed.as_uri())
             wide = page.evaluate(
-                "() => [...document.querySelectorAll('article pre, article svg, article img, article .katex-html')]"
+                "() => ['pre', 'svg', 'img', '.katex-html']"
+                ".flatMap(e => [...document.querySelectorAll(`article ${e}`)])"
                 ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
                 ".map(e => e.outerHTML.slice(0, 100) + ' ' + e.getBoundingClientRect().right)"
             )

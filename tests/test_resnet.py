@@ -39,7 +39,8 @@ def test_published_weights_load_and_give_the_same_outputs(twins):
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), rtol=0, atol=1e-5)
     # In train mode BatchNorm also moved its running averages, alike.
-    for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values()):
+    expected = theirs.state_dict().values()
+    for (name, a), b in zip(ours.state_dict().items(), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5, msg=name)
 
 

@@ -95,7 +95,8 @@ def test_figures_and_diagrams_follow_dark_mode(open_page, address):
     look = """() => {
       const color = (e, what) => getComputedStyle(e)[what];
       return [color(document.querySelector('svg.figure [style*="fill: currentColor"]'), 'fill'),
-              color(document.querySelector('svg.diagram text'), 'fill'), color(document.body, 'backgroundColor')];
+              color(document.querySelector('svg.diagram text'), 'fill'),
+              color(document.body, 'backgroundColor')];
     }"""
     light = page.evaluate(look)
     while page.locator("html").get_attribute("data-theme") != "dark":
@@ -205,7 +206,8 @@ def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
     page = open_page(f"{address}{name}.html", width=width)
     formulas = page.evaluate(
         """() => [...document.querySelectorAll("div.math")].map(box => {
-          const [formula, number] = [".katex-html", ".eqno"].map(part => box.querySelector(part)?.getBoundingClientRect())
+          const [formula, number] = [".katex-html", ".eqno"].map(
+            part => box.querySelector(part)?.getBoundingClientRect())
           const edges = box.getBoundingClientRect()
           return [edges.left, formula.left, formula.right, number?.left ?? edges.right]
         })"""

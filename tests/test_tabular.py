@@ -125,9 +125,9 @@ def test_wrong_input_is_refused_by_name():
     x, c = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64)
     beyond, negative = c.clone(), c.clone()
     beyond[2, 1], negative[0, 0] = 9, -1
-    with pytest.raises(IndexError, match="column 1 has 9 categories.*row 2 is 9"):
+    with pytest.raises(IndexError, match=r"column 1 has 9 categories.*row 2 is 9"):
         net(x, beyond)
-    with pytest.raises(IndexError, match="column 0 .*is -1"):
+    with pytest.raises(IndexError, match=r"column 0 .*is -1"):
         net(x, negative)
     with pytest.raises(
         ValueError, match=r"numeric must have the shape \(rows, 2\), however: \(4, 3\)"

@@ -166,7 +166,8 @@ def test_a_progress_bar_is_shown_in_a_notebook_and_not_in_a_built_page():
     code = """
 import torch
 from nbsrc.training import fit
-fit(torch.nn.Linear(1, 2), torch.ones(64, 1), torch.ones(64), epochs=1, batch_size=1, seed=0, device="cpu");
+x, y = torch.ones(64, 1), torch.ones(64)
+fit(torch.nn.Linear(1, 2), x, y, epochs=1, batch_size=1, seed=0, device="cpu");
 """
     manager, client = start_new_kernel()
     try:
