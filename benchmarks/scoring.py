@@ -18,7 +18,8 @@ import psutil
 
 from benchmarks.memory import follow_memory
 from nbsrc.events.read import read_events
-from nbsrc.scoring.__main__ import Scorer, read_baseline, score_files
+from nbsrc.scoring.files import read_baseline, score_files
+from nbsrc.scoring.scorer import Scorer
 from nbsrc.simulation import __main__ as simulate
 
 LEARNED = 10_000

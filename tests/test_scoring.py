@@ -18,8 +18,13 @@ import polars as pl
 import pytest
 
 from nbsrc.events.read import read_events
-from nbsrc.scoring import __main__ as score
-from nbsrc.scoring.__main__ import Scorer, main, read_baseline, score_files
+from nbsrc.scoring import __main__ as command
+from nbsrc.scoring import files as files_module
+from nbsrc.scoring import scorer as scorer_module
+from nbsrc.scoring.__main__ import main
+from nbsrc.scoring.files import read_baseline, score_files
+from nbsrc.scoring.scorer import Scorer
+from nbsrc.tabular.encoder import EventEncoder
 
 COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons"]
 START = 1_772_409_600_000  # 2026-03-02, epoch milliseconds
@@ -229,7 +234,7 @@ def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_term
     best = pl.read_parquet(tmp_path / "scores.parquet").sort("score", descending=True).head(10)
     assert report.most_anomalous.equals(best)
     assert best["row"].is_in([20, 30]).sum() == 2
-    table = score._table(report.most_anomalous).splitlines()
+    table = command._table(report.most_anomalous).splitlines()
     assert len(table) == 11 and all(line.isprintable() for line in table)
     assert any("host\N{REPLACEMENT CHARACTER}7x" in line and "..." in line for line in table)
 
@@ -267,7 +272,7 @@ def test_values_of_every_type_are_told_as_text(scorer):
         "span": pl.Series([1500, 2]).cast(pl.Duration("ms")),
     })  # fmt: skip
     chosen = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
-    reasons = score._reasons(rows, np.array(rows.columns), chosen)
+    reasons = scorer_module._reasons(rows, np.array(rows.columns), chosen)
     assert [r["field"] for r in reasons[1]] == ["span", "moment", "bytes", "whole", "text"]
     assert [r["value"] for r in reasons[1]] == ["2", str(2**62), "", "8", None]
     first = {r["field"]: r["value"] for r in reasons[0]}
@@ -340,8 +345,8 @@ def test_a_score_does_not_depend_on_the_other_events_nor_on_the_batch(
 
 
 def test_a_large_baseline_is_thinned_evenly_and_keeps_its_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(score, "LARGEST", 100)
-    monkeypatch.setattr(score, "EVENTS_AT_ONCE", 32)
+    monkeypatch.setattr(files_module, "LARGEST", 100)
+    monkeypatch.setattr(files_module, "EVENTS_AT_ONCE", 32)
     paths = [
         write_lines(tmp_path / f"{i}.jsonl", [{"n": 205 * i + n} for n in range(205)])
         for i in range(2)
@@ -349,7 +354,7 @@ def test_a_large_baseline_is_thinned_evenly_and_keeps_its_order(tmp_path, monkey
     events, report = read_baseline(paths)
     assert events["n"].to_list() == list(range(0, 410, 8))
     assert report.read == 410
-    monkeypatch.setattr(score, "LARGEST", 410)
+    monkeypatch.setattr(files_module, "LARGEST", 410)
     assert read_baseline(paths)[0]["n"].to_list() == list(range(410))
 
 
@@ -392,40 +397,43 @@ def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
     }
 
 
+GIVEN = "--baseline {past} --events {new}"
+
+
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
         ("--events {new} --out {at}/o", "--baseline is needed"),
         ("--events {new} --out {at}/o --model {at}/none", "no model {at}/none yet"),
         ("--baseline {past} --out {at}/o", "--events"),
-        ("--baseline {past} --events {new}", "--out"),
+        (GIVEN, "--out"),
         ("--baseline {at}/none --events {new} --out {at}/o", "no such file or folder: {at}/none"),
-        ("--baseline {past} --events {new} {at}/none --out {at}/o", "no such file or folder: {at}/none"),
-        ("--baseline {past} --events {new} --out {folder}", "is a folder"),
-        ("--baseline {past} --events {new} --out {at}/none/o", "folder that does not exist"),
-        ("--baseline {past} --events {new} --out {at}/o --model {at}/none/m", "folder that does not exist"),
-        ("--baseline {past} --events {new} --out {at}/o --model {note}", "is a file"),
+        (GIVEN + " {at}/none --out {at}/o", "no such file or folder: {at}/none"),
+        (GIVEN + " --out {folder}", "is a folder"),
+        (GIVEN + " --out {at}/none/o", "folder that does not exist"),
+        (GIVEN + " --out {at}/o --model {at}/none/m", "folder that does not exist"),
+        (GIVEN + " --out {at}/o --model {note}", "is a file"),
         ("--baseline {past} --events {few} --out {few}", "among the events to read"),
-        ("--baseline {few} --events {new} --out {at}/folder/../few.jsonl", "among the events to read"),
+        ("--baseline {few} --events {new} --out {at}/folder/../few.jsonl", "among the events"),
         ("--baseline {past} --events {folder} --out {folder}/o", "among the events to read"),
-        ("--baseline {past} --events {folder} --out {at}/o --model {folder}/m", "among the events to read"),
-        ("--baseline {past} --events {new} --out {folder}/o --model {folder}", "in the model's folder"),
-        ("--baseline {past} --events {new} --out {at}/o --epochs 0", "--epochs at least 1"),
-        ("--baseline {past} --events {new} --out {at}/o --seed -1", "--seed at least 0"),
-        ("--baseline {past} --events {new} --out {at}/o --false-alarms 1.5", "between 0 and 1"),
-        ("--baseline {past} --events {new} --out {at}/o --false-alarms 0", "between 0 and 1"),
-        ("--baseline {past} --events {new} --out {at}/o --epochs many", "--epochs"),
+        ("--baseline {past} --events {folder} --out {at}/o --model {folder}/m", "among the events"),
+        (GIVEN + " --out {folder}/o --model {folder}", "in the model's folder"),
+        (GIVEN + " --out {at}/o --epochs 0", "--epochs at least 1"),
+        (GIVEN + " --out {at}/o --seed -1", "--seed at least 0"),
+        (GIVEN + " --out {at}/o --false-alarms 1.5", "between 0 and 1"),
+        (GIVEN + " --out {at}/o --false-alarms 0", "between 0 and 1"),
+        (GIVEN + " --out {at}/o --epochs many", "--epochs"),
         ("--baseline {few} --events {new} --out {at}/o", "too few events to learn from: 60"),
-        ("--baseline {note} --events {new} --out {at}/o", "no event can be read from {note}: {note}, row 1: not JSON"),
+        ("--baseline {note} --events {new} --out {at}/o", "from {note}: {note}, row 1: not JSON"),
         ("--baseline {broken} --events {new} --out {at}/o", "not a readable Parquet file"),
         ("--baseline {empty} --events {new} --out {at}/o", "no event can be read from {empty}"),
         ("--baseline {constant} --events {new} --out {at}/o", "no column is worth learning"),
         ("--baseline {keyless} --events {new} --out {at}/o", "no column is worth learning"),
         ("--model {model} --events {note} --out {at}/o", "no event can be read from {note}"),
-        ("--model {model} --events {strangers} --out {at}/o", "share no column with the model: theirs are colour"),
-        ("--model {model} --events {keyless} --out {at}/o", "share no column with the model: theirs are none"),
-        ("--model {model} --events {new} --out {at}/o --false-alarms 0.2", "has --false-alarms 0.001, not 0.2"),
-        ("--model {model} --events {new} --out {at}/o --exclude time", "has --exclude [], not ['time']"),
+        ("--model {model} --events {strangers} --out {at}/o", "with the model: theirs are colour"),
+        ("--model {model} --events {keyless} --out {at}/o", "with the model: theirs are none"),
+        ("--model {model} --events {new} --out {at}/o --false-alarms 0.2", "0.001, not 0.2"),
+        ("--model {model} --events {new} --out {at}/o --exclude time", "exclude [], not "),
         ("--model {folder} --events {new} --out {at}/o", "no saved encoder"),
     ],
 )  # fmt: skip
@@ -463,7 +471,7 @@ def copy_of(model: Path, tmp_path: Path) -> Path:
 def of_other_columns(model: Path) -> None:
     """Another encoder than the network's."""
     events = pl.DataFrame({"a": ["x", "y"] * 50, "b": ["u", "u", "v", "v"] * 25})
-    score.EventEncoder().fit(events).save(model / "encoder")
+    EventEncoder().fit(events).save(model / "encoder")
 
 
 def newer_encoder(model: Path) -> None:
@@ -499,7 +507,7 @@ def test_a_model_that_is_damaged_newer_or_of_other_columns_is_named(
     ("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 2)]
 )
 @pytest.mark.parametrize(
-    "moment", ["saving the model", "scoring the second batch", "joining the parts"]
+    "moment", ["saving the model", "scoring the second batch", "ending the file"]
 )
 def test_what_stops_midway_leaves_the_old_file_and_no_parts(
     moment, failure, code, files, trained, scorer, tmp_path, monkeypatch, capsys
@@ -513,11 +521,11 @@ def test_what_stops_midway_leaves_the_old_file_and_no_parts(
         model = tmp_path / "model"
         monkeypatch.setattr(Scorer, "train", lambda *_, **__: scorer)
         monkeypatch.setattr(scorer.detector, "save", fail)
-    elif moment == "joining the parts":
-        monkeypatch.setattr(pl.LazyFrame, "sink_parquet", fail)
+    elif moment == "ending the file":
+        monkeypatch.setattr(files_module.pq.ParquetWriter, "close", fail)
     else:
-        calls = iter([Scorer._score, fail])
-        monkeypatch.setattr(Scorer, "_score", lambda *args: next(calls)(*args))
+        calls = iter([Scorer.score_rows, fail])
+        monkeypatch.setattr(Scorer, "score_rows", lambda *args: next(calls)(*args))
         monkeypatch.setattr(score_files, "__kwdefaults__", {"events_at_once": 100})
     assert main(arguments(files, out, "--model", str(model))) == code
     told = capsys.readouterr().err
