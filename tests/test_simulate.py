@@ -23,7 +23,8 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from nbsrc.simulation import __main__ as command
 from nbsrc.simulation.__main__ import main
-from nbsrc.simulation.stream import EACH_NORMAL, SCENARIOS, simulate_events
+from nbsrc.simulation.scenarios import EACH_NORMAL
+from nbsrc.simulation.stream import SCENARIOS, simulate_events
 
 Event = dict[str, Any]
 CLASSES = {

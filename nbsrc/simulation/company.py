@@ -10,195 +10,18 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-
-class Place(NamedTuple):
-    """A town, with its offset from UTC in hours."""
-
-    country: str
-    region: str
-    city: str
-    lat: float
-    long: float
-    utc: int
+from nbsrc.simulation import world
+from nbsrc.simulation.world import PLACES, ROLES, Place
 
 
 class Source(NamedTuple):
-    """A public address, where it is and who runs it; `kind` is office, home, mobile, hotel or
-    hosting."""
+    """A public address, where it is and who runs it; `kind` is one of `world.SOURCES`."""
 
     ip: str
     place: Place
     kind: str
     isp: str
     asn: int
-
-
-PLACES = (
-    Place("DE", "DE-BE", "Berlin", 52.52, 13.4, 1),
-    Place("GB", "GB-LND", "London", 51.51, -0.13, 0),
-    Place("US", "US-MA", "Boston", 42.36, -71.06, -5),
-    Place("IN", "IN-MH", "Mumbai", 19.08, 72.88, 5),
-    Place("PL", "PL-MZ", "Warsaw", 52.23, 21.01, 1),
-    Place("FR", "FR-IDF", "Paris", 48.86, 2.35, 1),
-    Place("ES", "ES-MD", "Madrid", 40.42, -3.7, 1),
-    Place("NL", "NL-UT", "Utrecht", 52.09, 5.12, 1),
-    Place("VN", "VN-HN", "Hanoi", 21.03, 105.85, 7),
-    Place("BR", "BR-PE", "Recife", -8.05, -34.88, -3),
-    Place("AE", "AE-DU", "Dubai", 25.2, 55.27, 4),
-    Place("US", "US-WA", "Seattle", 47.61, -122.33, -8),
-    Place("CA", "CA-ON", "Toronto", 43.65, -79.38, -5),
-    Place("AU", "AU-NSW", "Sydney", -33.87, 151.21, 11),
-    Place("ZA", "ZA-KZN", "Durban", -29.86, 31.02, 2),
-    Place("RO", "RO-DJ", "Craiova", 44.33, 23.8, 2),
-)
-OFFICES = PLACES[:5]
-_OFFICE_SHARES = (40, 18, 22, 12, 8)
-
-# Role: share of the staff, and what of a hundred of its events are: logons, API calls, web, flows,
-# processes.
-ROLES: dict[str, tuple[int, tuple[int, ...]]] = {
-    "engineering": (32, (9, 26, 24, 17, 24)),
-    "operations": (9, (10, 32, 16, 20, 22)),
-    "data": (10, (9, 28, 22, 22, 19)),
-    "sales": (17, (14, 8, 46, 22, 10)),
-    "finance": (10, (14, 10, 44, 18, 14)),
-    "support": (13, (13, 14, 44, 19, 10)),
-    "hr": (5, (14, 8, 48, 18, 12)),
-    "executive": (4, (16, 6, 48, 20, 10)),
-}
-_TITLES = {
-    "engineering": "Software Engineer",
-    "operations": "Systems Engineer",
-    "data": "Data Analyst",
-    "sales": "Account Manager",
-    "finance": "Financial Controller",
-    "support": "Support Engineer",
-    "hr": "People Partner",
-    "executive": "Managing Director",
-    "service": "Service Account",
-}
-_GIVEN = (
-    "Anna",
-    "Ben",
-    "Carla",
-    "David",
-    "Elif",
-    "Farid",
-    "Greta",
-    "Hugo",
-    "Ines",
-    "Jonas",
-    "Kavya",
-    "Lena",
-    "Marek",
-    "Nadia",
-    "Oskar",
-    "Priya",
-    "Quentin",
-    "Rosa",
-    "Samir",
-    "Tilda",
-    "Umar",
-    "Vera",
-    "Wanda",
-    "Xenia",
-    "Yusuf",
-    "Zoe",
-    "Amit",
-    "Bruno",
-    "Celia",
-    "Dario",
-)
-_SURNAMES = (
-    "Adler",
-    "Bauer",
-    "Clarke",
-    "Desai",
-    "Evans",
-    "Fischer",
-    "Gupta",
-    "Hansen",
-    "Iyer",
-    "Jansen",
-    "Kowalski",
-    "Lopez",
-    "Meyer",
-    "Novak",
-    "Okafor",
-    "Patel",
-    "Quinn",
-    "Rossi",
-    "Schmidt",
-    "Turner",
-    "Ueda",
-    "Vogel",
-    "Walker",
-    "Xu",
-    "Young",
-    "Zielinski",
-    "Brandt",
-    "Costa",
-    "Dubois",
-    "Engel",
-)
-_OSES = (  # name, type_id, type, version, build, edition
-    ("Windows", 100, "Windows", "10.0.22631", "22631.3296", "Enterprise"),
-    ("macOS", 300, "macOS", "14.4.12309", "23E22.4101", "Standard"),
-    ("Ubuntu", 200, "Linux", "22.04.4015", "50150.0101", "Longterm"),
-    ("Windows", 100, "Windows", "10.0.20348", "20348.2402", "Datacenter"),
-)
-# Internal services: name, calls per hour relative to the others, typical latency in ms, typical
-# response in bytes.
-_SERVICES = (
-    ("checkout", 9, 60, 1800),
-    ("catalog", 14, 25, 9000),
-    ("search", 12, 45, 14000),
-    ("accounts", 8, 30, 1200),
-    ("billing", 4, 90, 2500),
-    ("reports", 2, 400, 60000),
-    ("inventory", 6, 35, 4000),
-    ("notify", 5, 50, 600),
-    ("identity", 8, 20, 900),
-    ("documents", 3, 120, 90000),
-)
-# Outside sites: name, category, share of visits, typical bytes up and down of one request.
-_SITES = (
-    ("mail", "mail", 22, 3000, 25000),
-    ("chat", "chat", 20, 1200, 6000),
-    ("docs", "docs", 16, 9000, 40000),
-    ("crm", "crm", 14, 2500, 18000),
-    ("code", "code", 12, 5000, 50000),
-    ("meet", "video", 8, 90000, 160000),
-    ("drive", "files", 9, 40000, 90000),
-    ("transfer", "files", 2, 120000, 20000),
-    ("payroll", "finance", 3, 2000, 15000),
-    ("bank", "finance", 3, 1500, 12000),
-    ("travel", "travel", 3, 1800, 70000),
-    ("news", "news", 9, 900, 220000),
-    ("video", "media", 4, 1500, 900000),
-    ("jobs", "jobs", 2, 1200, 40000),
-    ("telemetry", "updates", 8, 1400, 900),
-    ("packages", "updates", 5, 800, 400000),
-)
-_TAIL_WORDS = (
-    "amber",
-    "birch",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "harbor",
-    "iris",
-    "juniper",
-    "kelp",
-    "lumen",
-    "maple",
-    "north",
-    "olive",
-    "pearl",
-)
-SERVICE_ACCOUNTS = ("svc.backup", "svc.deploy", "svc.etl", "svc.monitor", "svc.report", "svc.scan")
 
 
 @dataclass(slots=True, eq=False)
@@ -223,6 +46,15 @@ class Host:
     @property
     def windows(self) -> bool:
         return self.os[2] == "Windows"
+
+    @property
+    def kind(self) -> tuple[int, str]:
+        """OCSF's number and caption for this type of device."""
+        return (1, "Server") if self.is_server else (3, "Laptop")
+
+    @property
+    def zone(self) -> str:
+        return "servers" if self.is_server else "clients"
 
 
 @dataclass(slots=True, eq=False)
@@ -251,7 +83,7 @@ class User:
 
     @property
     def title(self) -> str:
-        return _TITLES[self.role]
+        return world.TITLES[self.role]
 
 
 @dataclass(slots=True, eq=False)
@@ -266,6 +98,10 @@ class Service:
     size: float
     error_rate: float
     paths: tuple[str, ...]
+
+    @property
+    def domain(self) -> str:
+        return f"{self.name}.k8s.example"
 
 
 @dataclass(slots=True, eq=False)
@@ -289,29 +125,30 @@ class Company:
         self._rng = rng
         self.calendar = Random(rng.getrandbits(64))  # trips and days at home
         self._next_host = 0
-        self.pools: dict[tuple[str, str], list[Source]] = {}
-        for at, place in enumerate(PLACES):
-            for block, kind in enumerate(("office", "mobile", "hotel", "hosting")):
-                size = {"office": 3, "mobile": 24, "hotel": 12, "hosting": 24}[kind]
-                self.pools[place.city, kind] = [
-                    self._source(at, block, kind, i) for i in range(size)
-                ]
+        self.pools = {
+            (place.city, kind): [self._source(at, kind, i) for i in range(size)]
+            for at, place in enumerate(PLACES)
+            for kind, (_, size, _) in world.SOURCES.items()
+        }
         self.servers = [
             self._host(f"{kind}{i:02d}", is_server=True, place=PLACES[0])
-            for kind, count in (
-                ("web", 4),
-                ("app", 10),
-                ("db", 4),
-                ("build", 4),
-                ("backup", 2),
-                ("batch", 3),
-                ("file", 3),
-            )
+            for kind, count in world.SERVERS.items()
             for i in range(1, count + 1)
         ]
         self.users = [self._user(i) for i in range(n_users)]
-        self.accounts = [self._account(i, name) for i, name in enumerate(SERVICE_ACCOUNTS)]
+        self.accounts = [
+            self._person(
+                name,
+                f"Service {name[4:].title()}",
+                "service",
+                PLACES[0],
+                next(host for host in self.servers if host.name.startswith(kind)),
+                80_000 + i,
+            )
+            for i, (name, kind) in enumerate(world.SERVICE_ACCOUNTS.items())
+        ]
         apps = [host for host in self.servers if host.name.startswith("app")]
+        parts = ("orders", "status", "query", "export", "session")
         self.services = [
             Service(
                 name,
@@ -320,22 +157,14 @@ class Company:
                 latency,
                 size,
                 rng.uniform(0.004, 0.02),
-                tuple(
-                    f"/{part}/v{rng.randint(1, 3)}/items"
-                    for part in ("orders", "status", "query", "export", "session")
-                ),
+                tuple(f"/{part}/v{rng.randint(1, 3)}/items" for part in parts),
             )
-            for (name, weight, latency, size), host in zip(_SERVICES, apps, strict=True)
+            for (name, weight, latency, size), host in zip(world.SERVICES, apps, strict=True)
         ]
         self.sites = [
-            self._site(
-                f"{name}.{rng.choice(_TAIL_WORDS)}{rng.randint(1, 9)}.example",
-                category,
-                weight,
-                up,
-                down,
-            )
-            for name, category, weight, up, down in _SITES
+            self._site(f"{name}.{word}{rng.randint(1, 9)}.example", category, weight, up, down)
+            for name, category, weight, up, down in world.SITES
+            for word in [rng.choice(world.TAIL_WORDS)]
         ]
         # The long tail: visited rarely, each by somebody, and small. Beacons and drop zones live
         # here too.
@@ -348,100 +177,77 @@ class Company:
                 rng.lognormvariate(8.5, 1.2),
             )
             for i in range(60)
-            for word in [rng.choice(_TAIL_WORDS)]
+            for word in [rng.choice(world.TAIL_WORDS)]
         ]
 
-    def _source(self, at: int, block: int, kind: str, i: int) -> Source:
+    def _source(self, at: int, kind: str, i: int) -> Source:
+        """Address `i` of its kind in town `at`."""
+        block, _, name = world.SOURCES[kind]
         number = at * 8192 + block * 2048 + i * 37 % 2048
-        names = {
-            "office": "Fibrelink",
-            "mobile": "Mobinet",
-            "hotel": "Staywifi",
-            "hosting": "Rackspan",
-            "home": "Homecable",
-        }
-        return Source(
-            f"198.{18 + number // 65536}.{number // 256 % 256}.{number % 256}",
-            PLACES[at],
-            kind,
-            f"{names[kind]} {PLACES[at].country}",
-            64512 + at * 5 + block,
-        )
+        ip = f"198.{18 + number // 65536}.{number // 256 % 256}.{number % 256}"
+        isp = f"{name} {PLACES[at].country}"
+        return Source(ip, PLACES[at], kind, isp, 64512 + at * 5 + block)
 
     def _host(self, name: str, *, is_server: bool, place: Place) -> Host:
         rng, number = self._rng, self._next_host
         self._next_host += 1
         subnet = (10 if is_server else 100) + number // 200
-        os = rng.choices(_OSES, (0, 0, 70, 30) if is_server else (58, 30, 12, 0))[0]
+        os = rng.choices(world.OSES, (0, 0, 70, 30) if is_server else (58, 30, 12, 0))[0]
         return Host(
-            f"{name}.corp.example",
-            f"10.20.{subnet}.{10 + number % 200}",
-            ":".join(f"{rng.randrange(256):02x}" for _ in range(6)),
-            f"{rng.getrandbits(64):016x}",
-            f"S{rng.getrandbits(40):010X}",
-            os,
-            is_server,
-            place,
-            subnet,
-            rng.choice((8, 8, 16)),
-            rng.choice((16384, 32768)),
-            rng.randint(3600, 40 * 86400),
-            rng.choice(("7.12.1", "7.12.1", "7.11.4", "6.58.0")),
-            rng.random() < 0.7,
+            name=f"{name}.corp.example",
+            ip=f"10.20.{subnet}.{10 + number % 200}",
+            mac=":".join(f"{rng.randrange(256):02x}" for _ in range(6)),
+            uid=f"{rng.getrandbits(64):016x}",
+            serial=f"S{rng.getrandbits(40):010X}",
+            os=os,
+            is_server=is_server,
+            place=place,
+            subnet=subnet,
+            cores=rng.choice((8, 8, 16)),
+            ram=rng.choice((16384, 32768)),
+            boot=rng.randint(3600, 40 * 86400),
+            agent=rng.choice(("7.12.1", "7.12.1", "7.11.4", "6.58.0")),
+            rich=rng.random() < 0.7,
         )
 
     def _user(self, i: int) -> User:
         rng = self._rng
-        given, surname = _GIVEN[i * 7 % 30], _SURNAMES[(i * 11 + i // 30) % 30]
+        given, surname = world.GIVEN_NAMES[i * 7 % 30], world.SURNAMES[(i * 11 + i // 30) % 30]
         suffix = str(i // 900) if i >= 900 else ""
-        place = rng.choices(OFFICES, _OFFICE_SHARES)[0]
+        place = rng.choices(world.OFFICES, world.OFFICE_SHARES)[0]
         role = rng.choices(list(ROLES), [share for share, _ in ROLES.values()])[0]
         # One of each role exists however small the company is.
         role = list(ROLES)[i] if i < len(ROLES) else role
         host = self._host(f"{given.lower()}{i:04d}", is_server=False, place=place)
-        return self._person(
-            f"{given}.{surname}{suffix}".lower(), f"{given} {surname}", role, place, host, i
-        )
-
-    def _account(self, i: int, name: str) -> User:
-        kind = {"svc.backup": "backup", "svc.deploy": "build", "svc.scan": "batch"}.get(
-            name, "batch"
-        )
-        host = next(h for h in self.servers if h.name.startswith(kind))
-        return self._person(
-            name, f"Service {name[4:].title()}", "service", PLACES[0], host, 80_000 + i
-        )
+        name = f"{given}.{surname}{suffix}".lower()
+        return self._person(name, f"{given} {surname}", role, place, host, i)
 
     def _person(
         self, name: str, full_name: str, role: str, place: Place, host: Host, number: int
     ) -> User:
         rng = self._rng
-        at = PLACES.index(place)
-        home = (
-            self._source(at, 3, "home", 30 + number % 900)
-            if role != "service"
-            else self.pools[place.city, "office"][0]
-        )
+        offices = self.pools[place.city, "office"]
+        home = self._source(PLACES.index(place), "home", 30 + number % 900)
         late = 1.2 if role == "engineering" else 0.0
         return User(
-            name,
-            full_name,
-            role,
-            f"{rng.getrandbits(48):012x}",
-            f"K{rng.getrandbits(60):015X}",
-            10_000 + number,
-            place,
-            host,
-            home,
-            rng.choice(self.pools[place.city, "office"]),
-            rng.choices((0, 1, 2), (6, 3, 1))[0],
-            rng.randrange(4),
-            8.3 + late + rng.gauss(0, 0.7),
-            rng.lognormvariate(0, 0.5),
-            rng.choice((0.01, 0.02, 0.05, 0.15)),
-            rng.choice((0.1, 0.4, 0.4, 0.8)),
-            rng.randint(30, 3000),
-            tuple(
+            name=name,
+            full_name=full_name,
+            role=role,
+            uid=f"{rng.getrandbits(48):012x}",
+            credential=f"K{rng.getrandbits(60):015X}",
+            employee=10_000 + number,
+            place=place,
+            host=host,
+            home=home if role != "service" else offices[0],
+            office=rng.choice(offices),
+            factor=rng.choices((0, 1, 2), (6, 3, 1))[0],
+            browser=rng.randrange(len(world.BROWSERS)),
+            starts=8.3 + late + rng.gauss(0, 0.7),
+            rate=rng.lognormvariate(0, 0.5),
+            weekends=rng.choice((0.01, 0.02, 0.05, 0.15)),
+            remote=rng.choice((0.1, 0.4, 0.4, 0.8)),
+            hired=rng.randint(30, 3000),
+            groups=tuple(
                 sorted(
                     {
                         "staff",
@@ -451,27 +257,18 @@ class Company:
                     }
                 )
             ),
-            tuple(rng.sample(range(len(_SITES)), 5)),
+            sites=tuple(rng.sample(range(len(world.SITES)), 5)),
         )
 
     def _site(self, domain: str, category: str, weight: float, up: float, down: float) -> Site:
         rng = self._rng
         place = rng.choice(PLACES)
-        stems = rng.sample(
-            ("sync", "items", "upload", "feed", "mailbox", "assets", "login", "search"), 4
-        )
-        return Site(
-            domain,
-            category,
-            weight,
-            up,
-            down,
-            rng.choice(self.pools[place.city, "hosting"]),
-            tuple(
-                f"/{stem}/{rng.choice(('v1', 'v2', 'v3'))}/{rng.choice(('items', 'batch', 'pages'))}"
-                for stem in stems
-            ),
-        )
+        words = ("sync", "items", "upload", "feed", "mailbox", "assets", "login", "search")
+        stems = rng.sample(words, 4)
+        source = rng.choice(self.pools[place.city, "hosting"])
+        versions, ends = ("v1", "v2", "v3"), ("items", "batch", "pages")
+        paths = tuple(f"/{stem}/{rng.choice(versions)}/{rng.choice(ends)}" for stem in stems)
+        return Site(domain, category, weight, up, down, source, paths)
 
     def abroad(self, rng: Random, *, away_from: Place) -> Source:
         """Draw an address in another country, as a traveller (or somebody who pretends to be one)

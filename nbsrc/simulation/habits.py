@@ -8,7 +8,9 @@ cover from them."""
 from random import Random
 
 from nbsrc.simulation.company import Company, Host, Service, Site, Source, User
-from nbsrc.simulation.sensors import Event, Sensors
+from nbsrc.simulation.products.base import Event
+from nbsrc.simulation.sensors import Sensors
+from nbsrc.simulation.world import ROLES, SERVERS
 
 DAYS = 14
 DAY = 86_400_000
@@ -17,17 +19,6 @@ APPS = ("mail", "chat", "docs", "crm", "vpn", "console", "code", "payroll")
 # Operation, service, kind of resource, and how often each role calls it. Administrative calls are
 # rare, not absent, outside operations: somebody covers for a colleague, somebody tries and is
 # refused.
-_ROLES = (
-    "engineering",
-    "operations",
-    "data",
-    "sales",
-    "finance",
-    "support",
-    "hr",
-    "executive",
-    "service",
-)
 OPERATIONS = (
     ("GetObject", "storage", "bucket", (20, 8, 30, 20, 20, 20, 20, 20, 20)),
     ("ListObjects", "storage", "bucket", (8, 5, 14, 10, 10, 10, 10, 10, 12)),
@@ -49,7 +40,7 @@ OPERATIONS = (
     ("CreateAccessKey", "identity", "account", (0.4, 2.5, 0.3, 0.12, 0.12, 0.15, 0.15, 0.1, 0.2)),
     ("UpdateLoginProfile", "identity", "account", (0.2, 3, 0.2, 0.12, 0.12, 0.4, 0.6, 0.1, 0.1)),
 )
-_WEIGHTS = {role: [row[3][i] for row in OPERATIONS] for i, role in enumerate(_ROLES)}
+_WEIGHTS = {role: [row[3][i] for row in OPERATIONS] for i, role in enumerate((*ROLES, "service"))}
 _RESOURCES = {
     "bucket": ("reports", "exports", "assets", "invoices", "raw", "models"),
     "machine": ("web", "app", "db", "batch"),
@@ -61,73 +52,30 @@ _RESOURCES = {
     "policy": ("readonly", "support", "deploy", "admin"),
 }
 
-_PROGRAMS = {  # program and how often, by role
-    "office": (
-        ("chrome", 30),
-        ("mailer", 20),
-        ("sheets", 18),
-        ("writer", 14),
-        ("meeting", 12),
-        ("updater", 4),
-        ("copy", 2),
-        ("archive", 2),
-        ("shell", 1.2),
-        ("script", 0.8),
-        ("encrypt", 0.4),
-        ("volumes", 0.1),
-    ),
-    "technical": (
-        ("chrome", 14),
-        ("shell", 16),
-        ("gitcli", 16),
-        ("python", 12),
-        ("compile", 10),
-        ("make", 7),
-        ("docker", 8),
-        ("remote", 6),
-        ("mailer", 4),
-        ("meeting", 4),
-        ("script", 4),
-        ("copy", 3),
-        ("archive", 3),
-        ("encrypt", 1),
-        ("updater", 3),
-        ("volumes", 0.3),
-    ),
-    "admin": (
-        ("shell", 22),
-        ("remote", 20),
-        ("script", 16),
-        ("service", 5),
-        ("python", 8),
-        ("docker", 8),
-        ("chrome", 8),
-        ("copy", 5),
-        ("archive", 4),
-        ("volumes", 2),
-        ("encrypt", 1.5),
-        ("gitcli", 6),
-    ),
-    "service": (
-        ("script", 22),
-        ("python", 18),
-        ("cronjob", 14),
-        ("copy", 10),
-        ("archive", 10),
-        ("compile", 10),
-        ("docker", 9),
-        ("gitcli", 8),
-        ("encrypt", 5),
-        ("sqldb", 4),
-        ("volumes", 1),
-    ),
+# fmt: off
+_PROGRAMS: dict[str, dict[str, float]] = {  # how often each program is started, by role
+    "office": {
+        "chrome": 30, "mailer": 20, "sheets": 18, "writer": 14, "meeting": 12, "updater": 4,
+        "copy": 2, "archive": 2, "shell": 1.2, "script": 0.8, "encrypt": 0.4, "volumes": 0.1,
+    },
+    "technical": {
+        "chrome": 14, "shell": 16, "gitcli": 16, "python": 12, "compile": 10, "make": 7,
+        "docker": 8, "remote": 6, "mailer": 4, "meeting": 4, "script": 4, "copy": 3, "archive": 3,
+        "encrypt": 1, "updater": 3, "volumes": 0.3,
+    },
+    "admin": {
+        "shell": 22, "remote": 20, "script": 16, "service": 5, "python": 8, "docker": 8,
+        "chrome": 8, "copy": 5, "archive": 4, "volumes": 2, "encrypt": 1.5, "gitcli": 6,
+    },
+    "service": {
+        "script": 22, "python": 18, "cronjob": 14, "copy": 10, "archive": 10, "compile": 10,
+        "docker": 9, "gitcli": 8, "encrypt": 5, "sqldb": 4, "volumes": 1,
+    },
 }
 _KIND_OF_ROLE = {
-    "engineering": "technical",
-    "data": "technical",
-    "operations": "admin",
-    "service": "service",
+    "engineering": "technical", "data": "technical", "operations": "admin", "service": "service",
 }
+# fmt: on
 
 
 class Habits:
@@ -140,8 +88,7 @@ class Habits:
         self.tail_weights = [site.weight for site in company.tail]
         self.service_weights = [service.weight for service in company.services]
         self.servers = {
-            kind: [h for h in company.servers if h.name.startswith(kind)]
-            for kind in ("web", "app", "db", "build", "backup", "batch", "file")
+            kind: [h for h in company.servers if h.name.startswith(kind)] for kind in SERVERS
         }
         # The calendar is part of the company, not of who asks: it follows from the company's own
         # generator.
@@ -343,7 +290,7 @@ class Habits:
     def run(self, time: int, user: User, *, host: Host | None = None) -> Event:
         rng = self.rng
         table = _PROGRAMS[_KIND_OF_ROLE.get(user.role, "office")]
-        program = rng.choices([p for p, _ in table], [w for _, w in table])[0]
+        program = rng.choices(list(table), list(table.values()))[0]
         parent = None
         if rng.random() < 0.06:
             parent = rng.choice(("desktop", "shell", "script", "writer", "mailer", "sheets"))

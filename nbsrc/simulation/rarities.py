@@ -4,7 +4,7 @@ resemble an incident."""
 from copy import copy
 
 from nbsrc.simulation.habits import DAY, DAYS, Habits
-from nbsrc.simulation.sensors import Event
+from nbsrc.simulation.products.base import Event
 
 _SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from nbsrc.simulation.company import User
 from nbsrc.simulation.habits import DAY, Habits
-from nbsrc.simulation.sensors import Event
+from nbsrc.simulation.products.base import Event
 
 _SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000
 

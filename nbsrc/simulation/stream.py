@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.simulation.company import ROLES, Company, User
+from nbsrc.simulation.company import Company, User
 from nbsrc.simulation.habits import DAY, DAYS, Habits
+from nbsrc.simulation.products.base import Event
 from nbsrc.simulation.rarities import rarities
-from nbsrc.simulation.scenarios import EACH_NORMAL, INCIDENTS
-from nbsrc.simulation.sensors import Event, Sensors
-
-__all__ = ["EACH_NORMAL", "SCENARIOS", "simulate_events"]
+from nbsrc.simulation.scenarios import INCIDENTS
+from nbsrc.simulation.sensors import Sensors
+from nbsrc.simulation.world import ROLES
 
 HOUR = 3_600_000
 SCENARIOS = tuple(INCIDENTS)
@@ -221,11 +221,11 @@ def simulate_events(
     (2100, 900, ['uid', 'scenario', 'instance'])
 
     Args:
-        n: how many events, those of the scenarios included. seed: equal arguments give equal
-        events. start: the first moment, ISO 8601 or a datetime; UTC where it has no offset.
-        scenarios: names out of `SCENARIOS`; () gives a stream in which nothing goes wrong. Those in
-        `EACH_NORMAL` consist
-            of events that are ordinary one by one.
+        n: how many events, those of the scenarios included.
+        seed: equal arguments give equal events.
+        start: the first moment, ISO 8601 or a datetime; UTC where it has no offset.
+        scenarios: names out of `SCENARIOS`; () gives a stream in which nothing goes wrong.
+        show_progress: draw a progress bar on stderr.
 
     Returns:
         The events, nested dictionaries sorted by `time` (epoch milliseconds), and a frame with a
@@ -234,13 +234,12 @@ def simulate_events(
 
     Raises:
         ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown
-        scenario, a start that is no date
-            or not from 1990 to 9990.
+            scenario, a start that is no date or not from 1990 to 9990.
     """
     start_ms = checked_start(n, seed=seed, start=start, scenarios=scenarios)
     seeds = Random(seed)
     company = Company(max(24, min(2000, n // 800)), Random(seeds.getrandbits(64)))
-    sensors = Sensors(company, Random(seeds.getrandbits(64)), start_ms)
+    sensors = Sensors(Random(seeds.getrandbits(64)), start_ms)
     habits = Habits(company, sensors, Random(seeds.getrandbits(64)), start_ms)
     rng = np.random.default_rng(seeds.getrandbits(64))
 
