@@ -143,7 +143,8 @@ def test_past_and_new_events_both_hold_every_scenario() -> None:
 
 def test_equal_arguments_give_equal_events_in_any_process() -> None:
     code = (
-        "import hashlib, json; from nbsrc.simulation.stream import simulate_events as s; e, l = s(3000, seed=3);"
+        "import hashlib, json; from nbsrc.simulation.stream import simulate_events;"
+        "e, l = simulate_events(3000, seed=3);"
         "print(hashlib.sha256(json.dumps([e, l.rows()]).encode()).hexdigest())"
     )
     digests = {

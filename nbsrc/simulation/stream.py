@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from nbsrc.simulation.company import Company, User
 from nbsrc.simulation.habits import DAY, DAYS, Habits
