@@ -2,18 +2,17 @@
 
 MyST-NB can execute and cache a chapter by itself, but its cache (jupyter-cache) looks at the
 chapter's code cells alone: a change in a module of ``nbsrc`` that the cells import would go
-unseen. So every chapter gets a fingerprint of those modules and of the lock file in its
-kernelspec, which the cache does look at. The execution itself is done here as well, to show
-its progress and to name the cell that fails.
+unseen. So every chapter gets a fingerprint of those modules, of data that the cells name and of
+the lock file in its kernelspec, which the cache does look at. The execution itself is done here as
+well, to show its progress and to name the cell that fails.
 """
-
-from __future__ import annotations
 
 import ast
 import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -32,39 +31,63 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "_build" / ".jupyter_cache"
 TIMEOUT = 600  # seconds a cell may take
-ALLOCATOR = {
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"
-}  # Polars gives back at once what it has freed
+# Polars gives back at once what it has freed.
+ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 
 
 class ChapterError(Exception):
     """A chapter did not run to its end; the message names the chapter, the cell and the error."""
 
 
+def names_imported(source: str, inside: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """What ``source`` imports, as the parts of dotted names; ``inside`` is the package it is in."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = inside[: len(inside) - node.level + 1] if node.level else ()
+            base += tuple(node.module.split(".")) if node.module else ()
+            names |= {(*base, alias.name) for alias in node.names}
+    return names
+
+
 def imported_modules(source: str, package: Path = ROOT / "nbsrc") -> set[Path]:
-    """Files of ``package`` that the Python ``source`` imports, directly or through each other."""
+    """Files of ``package`` that the Python ``source`` runs by its imports, directly or through each
+    other: ``import nbsrc.a.b`` runs ``nbsrc/__init__.py``, ``nbsrc/a/__init__.py`` and
+    ``nbsrc/a/b.py``."""
     found: set[Path] = set()
-    waiting = [source]
+    waiting = names_imported(source)
     while waiting:
-        for node in ast.walk(ast.parse(waiting.pop())):
-            if isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}"] + [f"{node.module}.{alias.name}" for alias in node.names]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            for name in names:
-                path = package.parent.joinpath(*name.split(".")).with_suffix(".py")
-                if name.split(".")[0] == package.name and path.is_file() and path not in found:
-                    found.add(path)
-                    waiting.append(path.read_text(encoding="utf-8"))
+        name = waiting.pop()
+        for end in range(1, len(name) + 1) if name[0] == package.name else ():
+            path = package.parent.joinpath(*name[:end])
+            for file in (path / "__init__.py", path.with_suffix(".py")):
+                if file.is_file() and file not in found:
+                    found.add(file)
+                    inside = file.parent.relative_to(package.parent).parts
+                    waiting |= names_imported(file.read_text(encoding="utf-8"), inside)
     return found
 
 
 def code_of(notebook: NotebookNode) -> str:
-    """The Python of all code cells, without the lines that only IPython understands."""
-    lines = "\n".join(c.source for c in notebook.cells if c.cell_type == "code").split("\n")
-    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in lines)
+    """The Python of all code cells, without the lines that only IPython understands.
+
+    What a cell runs by ``python -m nbsrc.NAME`` stands at the end, as imports.
+    """
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    lines = ["pass" if line.startswith(("%", "!")) else line for line in code.split("\n")]
+    for command in re.findall(r"-m\W+(nbsrc(?:\.\w+)*)", code):
+        lines.append(f"import {command}, {command}.__main__")
+    return "\n".join(lines)
+
+
+def data_files(code: str) -> set[Path]:
+    """Files of the repository that a cell names, such as ``"results/table.csv"``."""
+    constants = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)]
+    named = [value for value in constants if isinstance(value, str) and len(value) < 200]
+    paths = [ROOT / name for name in named if re.fullmatch(r"[\w.-]+(/[\w.-]+)+", name)]
+    return {path for path in paths if path.is_file()}
 
 
 def parse(text: str, path: Path) -> NotebookNode:
@@ -78,14 +101,16 @@ def with_fingerprint(text: str, path: Path) -> tuple[str, set[Path]]:
 
     The number of lines stays the same, so that warnings name the right one.
     """
-    modules = imported_modules(code_of(parse(text, path)))
+    code = code_of(parse(text, path))
+    files = imported_modules(code) | data_files(code)
     digest = hashlib.sha256()
-    for file in [ROOT / "requirements.txt", *sorted(modules)]:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in [ROOT / "requirements.txt", *sorted(files)]:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(ROOT).as_posix()} {len(content)}\n".encode() + content)
     _, matter, body = text.split("---\n", 2)
     metadata = yaml.safe_load(matter)
     metadata["kernelspec"]["fingerprint"] = digest.hexdigest()
-    return f"---\n{json.dumps(metadata)}{chr(10) * matter.count(chr(10))}---\n{body}", modules
+    return f"---\n{json.dumps(metadata)}{chr(10) * matter.count(chr(10))}---\n{body}", files
 
 
 def read_chapter(path: Path) -> NotebookNode:
@@ -111,7 +136,8 @@ async def to_its_end(client: NotebookClient) -> None:
     # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody
     # wants to hear.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    await client.async_execute(env=os.environ | ALLOCATOR)
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    await client.async_execute(env=os.environ | ALLOCATOR | {"PYTHONPATH": search})
 
 
 def execute(notebook: NotebookNode, name: str, *, folder: Path = ROOT) -> float:
@@ -204,9 +230,9 @@ def execute_outdated(app, env, docnames: list[str]) -> None:
 def add_fingerprint(app, docname: str, source: list[str]) -> None:
     path = Path(app.env.doc2path(docname))
     if is_chapter(path):
-        source[0], modules = with_fingerprint(source[0], path)
-        for module in modules:
-            app.env.note_dependency(str(module))
+        source[0], files = with_fingerprint(source[0], path)
+        for file in files:
+            app.env.note_dependency(str(file))
 
 
 def setup(app) -> dict:

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from chapters import ROOT, code_of, imported_modules, is_chapter, parse
+from chapters import ROOT, code_of, data_files, imported_modules, is_chapter, parse
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pybtex.database import Entry, parse_file
@@ -552,7 +552,7 @@ class Chapter:
         front = [self.setup_cell(code, modules)]
         if any(c.source.startswith("%%listing") for c in self.cells):
             front.append(nbformat.v4.new_code_cell(LISTING.rstrip(), metadata=FOLDED))
-        files = [ROOT / "nbsrc/__init__.py", *modules, *self.data_files(code)]
+        files = [ROOT / "nbsrc/__init__.py", *modules, *sorted(data_files(code))]
         for path in dict.fromkeys(files):
             text = f"%%writefile {path.relative_to(ROOT).as_posix()}\n{path.read_text(encoding='utf-8').rstrip()}"
             front.append(nbformat.v4.new_code_cell(text, metadata=FOLDED))
@@ -570,19 +570,6 @@ class Chapter:
     def listed_modules(self) -> set[Path]:
         named = {c.source.split()[1] for c in self.cells if c.source.startswith("%%listing")}
         return imported_modules("\n".join(f"import {module}" for module in named))
-
-    def data_files(self, code: str) -> list[Path]:
-        """Files of the repository that a cell names, such as data/table.csv."""
-        named = {
-            n.value
-            for n in ast.walk(ast.parse(code))
-            if isinstance(n, ast.Constant) and isinstance(n.value, str)
-        }
-        return sorted(
-            ROOT / name
-            for name in named
-            if "/" in name and "\n" not in name and (ROOT / name).is_file()
-        )
 
     def setup_cell(self, code: str, modules: list[Path]) -> nbformat.NotebookNode:
         sources = [code, *(path.read_text(encoding="utf-8") for path in modules)]

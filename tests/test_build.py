@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chapters import ChapterError, execute
+from chapters import ChapterError, code_of, execute, imported_modules, with_fingerprint
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +31,12 @@ print("value", VALUE)
 """
 
 
+def write_package(package: Path, modules: dict[str, str]) -> None:
+    for name, source in modules.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(source)
+
+
 @pytest.fixture
 def book(tmp_path):
     """A book of an index and one chapter, with this book's own configuration and extensions."""
@@ -41,12 +47,15 @@ def book(tmp_path):
     for name in ("package.json", "package-lock.json", "node_modules"):
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
-    package = tmp_path / "nbsrc"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "used.py").write_text("from nbsrc.deeper import VALUE\n")
-    (package / "deeper.py").write_text("VALUE = 1\n")
-    (package / "unused.py").write_text("VALUE = 1\n")
+    write_package(
+        tmp_path / "nbsrc",
+        {
+            "__init__.py": "",
+            "used.py": "from nbsrc.room import VALUE\n",
+            "room/__init__.py": "VALUE = 1\n",
+            "unused.py": "VALUE = 1\n",
+        },
+    )
     (tmp_path / "_toc.yml").write_text(
         "format: jb-book\nroot: index\nchapters:\n  - file: chapter\n"
     )
@@ -76,10 +85,67 @@ def test_only_what_a_chapter_runs_on_makes_it_run_again(book):
     assert prose.returncode == 0 and "executing" not in prose.stdout
     assert "Some other prose" in page.read_text() and "value 1" in page.read_text()
 
-    (book / "nbsrc" / "deeper.py").write_text("VALUE = 2\n")
+    (book / "nbsrc" / "room" / "__init__.py").write_text("VALUE = 2\n")
     module = build(book)
     assert module.returncode == 0 and "executing" in module.stdout
     assert "value 2" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "source, runs",
+    [
+        ("import nbsrc", "__init__"),
+        ("import os\nimport nbsrc.flat as f", "__init__ flat"),
+        ("from nbsrc import flat, room", "__init__ flat room/__init__"),
+        ("from nbsrc.room.door import WIDTH", "__init__ room/__init__ room/door"),
+        ("from nbsrc.room import door", "__init__ room/__init__ room/door"),
+        ("import nbsrc.room.windows", "__init__ room/__init__ room/door room/windows flat"),
+        ("from nbsrc.room.walls import door", "__init__ room/__init__ room/walls room/door"),
+        ("from nbsrc.bare.floor import *", "__init__ bare/floor"),
+        ("import nbsrc_other, nbsrc.absent\nfrom . import flat", "__init__"),
+    ],
+)
+def test_every_file_that_an_import_runs_is_found(source, runs, tmp_path):
+    write_package(
+        tmp_path / "nbsrc",
+        {
+            "__init__.py": "",
+            "flat.py": "",
+            "room/__init__.py": "",
+            "room/door.py": "WIDTH = 1\n",
+            "room/windows.py": "from . import door\nfrom ..flat import *\n",
+            "room/walls.py": "from .door import WIDTH\n",
+            "room/unused.py": "",
+            "bare/floor.py": "",  # a folder without __init__.py is a package, too
+        },
+    )
+    found = imported_modules(source, tmp_path / "nbsrc")
+    assert found == {tmp_path / "nbsrc" / f"{name}.py" for name in runs.split()}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "!python -m nbsrc.simulation --events 10",
+        "%run -m nbsrc.simulation",
+        'import subprocess, sys\nsubprocess.run([sys.executable, "-m", "nbsrc.simulation"])',
+        "from nbsrc.simulation.__main__ import main",
+    ],
+)
+def test_a_command_that_a_cell_runs_is_found(cell):
+    found = imported_modules(code_of(new_notebook(cells=[new_code_cell(cell)])))
+    assert {ROOT / "nbsrc/simulation/__main__.py", ROOT / "nbsrc/simulation/stream.py"} <= found
+
+
+def test_two_files_of_one_name_that_swap_their_contents_are_a_change(tmp_path, monkeypatch):
+    monkeypatch.setattr("chapters.ROOT", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    text = CHAPTER.replace("nbsrc.used", "data").replace("VALUE)", '"a/x.csv", "b/x.csv")')
+    prints = set()
+    for first, second in ["12", "21", "12"]:
+        write_package(tmp_path, {"a/x.csv": first, "b/x.csv": second})
+        prints.add(with_fingerprint(text, tmp_path / "chapter.md")[0])
+    assert len(prints) == 2
 
 
 def test_a_failing_cell_fails_the_build_and_is_named(book):
