@@ -28,10 +28,11 @@ import torch
 import torchvision
 from small_cifar10 import encode, images, write_split
 
-from nbsrc.cifar10 import __main__ as cifar10
-from nbsrc.cifar10.__main__ import MODELS, crop_and_flip, load_cifar10, main, normalize, recipe
-
-CPU = torch.device("cpu")
+from nbsrc.cifar10 import __main__ as command
+from nbsrc.cifar10.__main__ import main
+from nbsrc.cifar10.data import crop_and_flip, load_cifar10, normalize
+from nbsrc.cifar10.recipes import LR, MODELS, recipe
+from nbsrc.support.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
             )  # two files before the first epoch
         else:
             patch.setattr(
-                cifar10, "crop_and_flip", interrupt_at(2 if "first" in moment else 6, crop_and_flip)
+                command, "crop_and_flip", interrupt_at(2 if "first" in moment else 6, crop_and_flip)
             )
         assert main(arguments(data, out)) == 130
     assert "--resume" in capsys.readouterr().err
@@ -269,21 +270,23 @@ def test_without_a_checkpoint_there_is_nothing_to_resume(data, tmp_path, capsys)
     assert "checkpoint.safetensors" in refused(argv, tmp_path / "run", capsys)
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "other", "tensors"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "empty", "other", "another's", "tensors"])
 def test_a_damaged_checkpoint_is_named(damage, data, whole_run, tmp_path, capsys):
-    good = (whole_run / "checkpoint.safetensors").read_bytes()
+    good, path = whole_run / "checkpoint.safetensors", tmp_path / "checkpoint.safetensors"
     tensors = {"model.conv1.weight": torch.zeros(1)}
-    with safetensors.safe_open(whole_run / "checkpoint.safetensors", "pt") as file:
-        metadata = file.metadata() | {"rows": "[]"}
-    (tmp_path / "checkpoint.safetensors").write_bytes(
-        {
-            "cut": good[:-100],
-            "garbage": b"\xff" * 1000,
-            "empty": b"",
-            "other": safetensors.torch.save(tensors),
-            "tensors": safetensors.torch.save(tensors, metadata),
-        }[damage]
-    )
+    if damage == "another's":
+        write_tensors(path, tensors, {"format": 1})
+    elif damage == "tensors":
+        write_tensors(path, tensors, read_tensors(good)[1] | {"rows": []})
+    else:
+        path.write_bytes(
+            {
+                "cut": good.read_bytes()[:-100],
+                "garbage": b"\xff" * 1000,
+                "empty": b"",
+                "other": safetensors.torch.save(tensors),
+            }[damage]
+        )
     assert "checkpoint" in refused(arguments(data, tmp_path, "--resume"), tmp_path, capsys)
 
 
@@ -449,7 +452,7 @@ def test_every_model_takes_small_images_and_has_the_papers_size():
 
 def test_the_papers_nets_are_trained_as_in_the_paper():
     def rate(model: str, step: int) -> float:
-        return cifar10.LR * recipe(model).schedule(step / 64_000)
+        return LR * recipe(model).schedule(step / 64_000)
 
     for model in ("resnet56", "plain20"):
         steps = (0, 31_999, 32_000, 47_999, 48_000, 63_999)
