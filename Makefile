@@ -10,16 +10,19 @@ PY   := $(BIN)/python
 UV   := $(PY) -m uv
 READY := $(VENV)/.ready
 
+# How many processes run the tests.
+PROCESSES ?= 2
+
 # This tree's modules before any others of their names, whatever the environment says.
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
 BOOK := _build/html/index.html
 
-.PHONY: help setup build notebooks pdf weight check test serve clean cifar10 bench lock
+.PHONY: help setup build notebooks pdf weight check test-fast test serve clean cifar10 bench lock
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## create .venv and install the locked requirements
 
@@ -55,15 +58,18 @@ weight: build  ## what each page of the book makes a reader fetch, measured in C
 	@$(PY) _ext/chromium.py
 	@PYTHONPATH=_ext $(PY) -m benchmarks.weight
 
-check: $(READY)  ## format, lint and types, in seconds: the code, the chapters' cells, the package
+check: $(READY)  ## in seconds: format, lint and types of the code and of the chapters' cells
 	@$(PY) -m ruff format --quiet --check .
 	@$(PY) -m ruff check --quiet .
 	@$(PY) tools/cells.py
 	@$(PY) -m mypy
 
-test: $(READY)  ## run all tests, which execute every chapter
+test-fast: $(READY)  ## in 2 minutes: all tests but those of whole chapters, the site and the PDF
+	@$(PY) -m pytest -n $(PROCESSES) -m 'not book'
+
+test: $(READY)  ## in 8 minutes: all tests, which execute every chapter
 	@$(PY) _ext/chromium.py
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(PROCESSES)
 
 serve: build  ## build the book and serve it on this machine, at PORT (8000)
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),8000)

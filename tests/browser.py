@@ -18,7 +18,13 @@ ROOT = Path(__file__).parents[1]
 def site():
     """The folder of the built site, up to date by `make build`, which executes only what has
     changed."""
-    done = subprocess.run(["make", "build"], cwd=ROOT, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        ["make", "-o", ".venv/.ready", "build"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return ROOT / "_build" / "html"
 

@@ -12,6 +12,20 @@ torch.set_num_threads(1)
 
 pytest_plugins = ["browser"]
 
+BOOK = {"executed", "site"}  # the fixtures that take minutes
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the whole book. Where several processes run the tests, one of them runs all
+    that are marked, and each file's others stay together, so that what they share is made once."""
+    for item in items:
+        if BOOK & set(getattr(item, "fixturenames", ())):
+            item.add_marker("book")
+        book = item.get_closest_marker("book")
+        item.add_marker(pytest.mark.xdist_group("book" if book else item.path.name))
+
+
 USERS, HOSTS, OPERATIONS = 20, 20, 8
 CATEGORICAL = (
     "actor.user.name",

@@ -89,6 +89,7 @@ def test_every_cell_of_the_chapter_is_in_the_notebook_in_order(path):
             )
 
 
+@pytest.mark.book
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_notebook_runs_alone_in_an_empty_folder(path, tmp_path):
     notebook = read(path)

@@ -1,0 +1,85 @@
+"""Who opens the package finds short files, each where it belongs, and no import that leads back."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "nbsrc"
+
+# The rooms, and the modules of Part 1, which stand outside of rooms: what each may import.
+MAY_IMPORT = {
+    "blocks": (),
+    "resnet": ("blocks",),
+    "digits": (),
+    "training": (),
+    "gradient_flow": ("digits", "training"),
+    "degradation": ("blocks", "resnet", "digits", "training"),
+    "support": (),
+    "events": ("support",),
+    "tabular": ("support", "events"),
+    "selfsupervised": ("support", "tabular", "training"),
+    "detection": ("support", "events", "tabular", "selfsupervised", "training"),
+    "detection.experiment": ("detection", "events", "simulation", "tabular", "selfsupervised",
+                             "training"),
+    "simulation": ("support",),
+    "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
+    "cifar10": ("support", "blocks", "resnet", "training"),
+    "plots": ("detection",),
+}  # fmt: skip
+
+
+def name_of(path: Path) -> str:
+    """A file's module below nbsrc, such as events.read; events for events/__init__.py."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE}
+FILES |= {name_of(path): path for path in sorted(PACKAGE.glob("*.py")) if path.stem != "__init__"}
+
+
+def imports(name: str) -> set[str]:
+    """The modules of nbsrc that a module names in its imports, wherever in the file they stand."""
+    found = set()
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name} imports by a relative name"
+            found.add(f"{node.module}")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("nbsrc.") for name in found} & set(FILES)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_imports_only_what_its_room_may(name):
+    room = name.split(".")[0]
+    allowed = MAY_IMPORT[name] if name in MAY_IMPORT else (room, *MAY_IMPORT[room])
+    for other in imports(name):
+        assert other.split(".")[0] in allowed, f"{name} imports {other}"
+        assert not other.endswith("__main__"), f"{name} imports the command {other}"
+
+
+def test_no_import_leads_back_to_where_it_came_from():
+    order = TopologicalSorter({name: imports(name) for name in FILES}).static_order()
+    assert set(order) == set(FILES)  # CycleError names a circle
+    rooms = {name: set(others) for name, others in MAY_IMPORT.items() if "." not in name}
+    assert set(TopologicalSorter(rooms).static_order()) == set(rooms)
+
+
+def test_only_plots_draws():
+    draws = {
+        name.split(".")[0]
+        for name, path in FILES.items()
+        if "matplotlib" in path.read_text("utf-8")
+    }
+    assert draws == {"plots"}
+
+
+def test_a_room_says_what_it_is_for_and_holds_nothing_else():
+    for path in PACKAGE.glob("*/__init__.py"):
+        (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(docstring, ast.Expr) and "May import" in ast.unparse(docstring), path
