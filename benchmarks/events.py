@@ -30,7 +30,10 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, RobustSca
 from nbsrc.events.flatten import LEFT_OUT, flatten
 from nbsrc.events.read import iter_events, read_events
 from nbsrc.simulation import __main__ as simulate
-from nbsrc.tabular.encoder import CLIP, Column, EncodedEvents, EventEncoder
+from nbsrc.tabular.columns import Column
+from nbsrc.tabular.encoded import EncodedEvents
+from nbsrc.tabular.encoder import EventEncoder
+from nbsrc.tabular.expressions import CLIP
 
 Laps = list[tuple[str, float]]  # what was done, and when it was done
 DAY = 86_400_000  # ms

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbsrc.tabular.encoder import EncodedEvents
+from nbsrc.tabular.encoded import EncodedEvents
 
 # Small networks gain nothing from more, and lose much beside other processes.
 torch.set_num_threads(1)

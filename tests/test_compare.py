@@ -13,7 +13,7 @@ from nbsrc.detection.experiment import (
     stream,
     usual_scores,
 )
-from nbsrc.detection.surprise import rows_of
+from nbsrc.tabular.encoded import rows_of
 
 METHODS = {
     "Surprise", "kNN, embeddings", "Both together", "Surprise, untrained", "kNN, embeddings, untrained",

@@ -10,8 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 
 from nbsrc.detection import surprise as detect
-from nbsrc.detection.surprise import KNNDetector, SurpriseDetector, rows_of, threshold
+from nbsrc.detection.surprise import KNNDetector, SurpriseDetector, threshold
 from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain, split_by_time
+from nbsrc.tabular.encoded import rows_of
 from nbsrc.tabular.network import TabularResNet
 
 DETECTORS = [SurpriseDetector, KNNDetector]

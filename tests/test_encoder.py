@@ -1,7 +1,6 @@
 """Encoding: what becomes of a column, told and repeatable, for any flattened events."""
 
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,10 @@ from sklearn.exceptions import NotFittedError
 
 from nbsrc.events.flatten import flatten
 from nbsrc.simulation.stream import simulate_events
-from nbsrc.tabular.encoder import EncodedEvents, EventEncoder, schema_type
+from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.tabular.columns import schema_type
+from nbsrc.tabular.encoded import EncodedEvents
+from nbsrc.tabular.encoder import EventEncoder
 
 scalars = (
     st.none()
@@ -503,49 +505,44 @@ def test_what_is_transformed_later_changes_nothing_that_was_fitted(rows):
 
 
 def test_saved_and_loaded_encodes_the_same(rows, encoder, tmp_path):
-    encoder.save(tmp_path / "enc")
-    assert sorted(p.name for p in (tmp_path / "enc").iterdir()) == [
-        "encoder.json",
-        "scales.safetensors",
-    ]
-    loaded = EventEncoder.load(tmp_path / "enc")
-    assert same(loaded.transform(rows), encoder.transform(rows)) and loaded.describe().equals(
-        encoder.describe()
-    )
-    assert loaded.get_params() == encoder.get_params()
+    encoder.save(tmp_path / "made" / "encoder.safetensors")
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["encoder.safetensors"]
+    loaded = EventEncoder.load(tmp_path / "made" / "encoder.safetensors")
+    assert loaded.columns_ == encoder.columns_ and loaded.get_params() == encoder.get_params()
+    assert same(loaded.transform(rows), encoder.transform(rows))
 
 
 def test_a_damaged_or_newer_saved_encoder_is_refused(encoder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no saved encoder"):
-        EventEncoder.load(tmp_path)
-    encoder.save(tmp_path)
-    text, tensors = (
-        (tmp_path / "encoder.json").read_text(),
-        (tmp_path / "scales.safetensors").read_bytes(),
-    )
-    content = json.loads(text)
-    damaged = [
-        text[: len(text) // 2],
-        "",
-        "[]",
-        "null",
-        "{}",
-        text.replace("quantity", "category"),
-        text.replace("kept", "dropped", 1),
+    path = tmp_path / "encoder"
+    with pytest.raises(FileNotFoundError, match=r"no saved encoder: .*encoder is not there"):
+        EventEncoder.load(path)
+    encoder.save(path)
+    whole = path.read_bytes()
+    tensors, about = read_tensors(path)
+    told = [
+        whole.replace(old, new, 1) for old, new in ((b"quantity", b"category"), (b"kept", b"drop"))
     ]
-    damaged += [json.dumps({k: v for k, v in content.items() if k != gone}) for gone in content]
-    for bad in damaged:
-        (tmp_path / "encoder.json").write_text(bad)
-        with pytest.raises(ValueError, match="cannot be loaded"):
-            EventEncoder.load(tmp_path)
-    (tmp_path / "encoder.json").write_text(json.dumps({**content, "format": 99}))
-    with pytest.raises(ValueError, match="its format is 99, and this version of nbsrc reads 1"):
-        EventEncoder.load(tmp_path)
-    (tmp_path / "encoder.json").write_text(text)
-    for bad in (tensors[:-1], b"", tensors[:-1] + bytes([tensors[-1] ^ 1])):
-        (tmp_path / "scales.safetensors").write_bytes(bad)
-        with pytest.raises(ValueError, match="cannot be loaded"):
-            EventEncoder.load(tmp_path)
+    assert whole not in told
+    for bad in (
+        *told,
+        whole[:-1],
+        whole[: len(whole) // 2],
+        b"",
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+    ):
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match=r"the encoder in .* cannot be loaded: .* is damaged"):
+            EventEncoder.load(path)
+    others = [[], {}, *({k: v for k, v in about.items() if k != gone} for gone in about)]
+    for other in (*others, about | {"columns": about["columns"][1:]}, about | {"columns": [[]]}):
+        write_tensors(path, tensors, other)
+        with pytest.raises(ValueError, match=r"the encoder in .* cannot be loaded"):
+            EventEncoder.load(path)
+    write_tensors(path, tensors, about | {"format": 99})
+    with pytest.raises(ValueError, match="its format is 99, and this version of nbsrc reads 2"):
+        EventEncoder.load(path)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        EventEncoder.load(tmp_path)  # a folder
 
 
 def test_equal_events_are_encoded_equally_in_another_process(rows, encoder, tmp_path):
@@ -588,5 +585,5 @@ def test_transform_never_raises_and_save_load_batches_and_order_change_nothing(f
                 single.categorical[0], whole.categorical[row]
             )
         with tempfile.TemporaryDirectory() as folder:
-            encoder.save(folder)
-            assert same(EventEncoder.load(folder).transform(other), whole)
+            encoder.save(f"{folder}/encoder")
+            assert same(EventEncoder.load(f"{folder}/encoder").transform(other), whole)

@@ -24,6 +24,7 @@ from nbsrc.scoring import scorer as scorer_module
 from nbsrc.scoring.__main__ import main
 from nbsrc.scoring.files import read_baseline, score_files
 from nbsrc.scoring.scorer import Scorer
+from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.encoder import EventEncoder
 
 COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons"]
@@ -327,8 +328,8 @@ def test_a_saved_model_scores_as_the_one_that_was_just_trained(files, trained, t
     content = {
         str(path.relative_to(trained[1])) for path in trained[1].rglob("*") if path.is_file()
     }
-    assert {"encoder/encoder.json", "model.safetensors"} <= content
-    assert all(name.endswith((".json", ".safetensors")) for name in content)
+    assert {"encoder.safetensors", "model.safetensors"} <= content
+    assert all(name.endswith(".safetensors") for name in content)
     assert sorted(os.listdir(trained[1].parent)) == ["model", "scores.parquet"]
 
 
@@ -471,12 +472,12 @@ def copy_of(model: Path, tmp_path: Path) -> Path:
 def of_other_columns(model: Path) -> None:
     """Another encoder than the network's."""
     events = pl.DataFrame({"a": ["x", "y"] * 50, "b": ["u", "u", "v", "v"] * 25})
-    EventEncoder().fit(events).save(model / "encoder")
+    EventEncoder().fit(events).save(model / "encoder.safetensors")
 
 
 def newer_encoder(model: Path) -> None:
-    content = json.loads((model / "encoder" / "encoder.json").read_text())
-    (model / "encoder" / "encoder.json").write_text(json.dumps(content | {"format": 99}))
+    tensors, about = read_tensors(model / "encoder.safetensors")
+    write_tensors(model / "encoder.safetensors", tensors, about | {"format": 99})
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {

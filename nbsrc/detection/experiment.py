@@ -21,14 +21,14 @@ from nbsrc.detection.surprise import (
     MOST_SURPRISING,
     KNNDetector,
     SurpriseDetector,
-    rows_of,
     sorted_columns,
     tails,
 )
 from nbsrc.events.flatten import flatten
 from nbsrc.selfsupervised.pretraining import MaskedModel, objects_of, pretrain, split_by_time
 from nbsrc.simulation.stream import simulate_events
-from nbsrc.tabular.encoder import EncodedEvents, EventEncoder
+from nbsrc.tabular.encoded import EncodedEvents, rows_of
+from nbsrc.tabular.encoder import EventEncoder
 from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device, one_thread, side_by_side
 

@@ -16,7 +16,7 @@ from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
 from torch import Tensor
 
 from nbsrc.selfsupervised.pretraining import MaskedModel, read_tensors, split_by_time, write_tensors
-from nbsrc.tabular.encoder import EncodedEvents
+from nbsrc.tabular.encoded import EncodedEvents, rows_of
 from nbsrc.training import one_thread
 
 Result = TypeVar("Result")
@@ -24,18 +24,6 @@ Result = TypeVar("Result")
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
 MOST_SURPRISING = 3  # objects that make an event's score
 EQUAL = 1e-3  # nats: surprises that are this close are equal, as processors round differently
-
-
-def rows_of(encoded: EncodedEvents, rows: np.ndarray) -> EncodedEvents:
-    """Some of the events, in the order of `rows`."""
-    return EncodedEvents(
-        numeric=encoded.numeric[rows],
-        categorical=encoded.categorical[rows],
-        cardinalities=encoded.cardinalities,
-        numeric_names=encoded.numeric_names,
-        categorical_names=encoded.categorical_names,
-        time=encoded.time[rows],
-    )
 
 
 def threshold(scores: np.ndarray, false_alarms: float) -> float:

@@ -98,7 +98,7 @@ class Scorer:
             raise FileExistsError(f"{folder} is there already: name a new folder")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
             made = Path(scratch) / "model"
-            self.encoder.save(made / "encoder")
+            self.encoder.save(made / "encoder.safetensors")
             self.detector.save(made)
             os.rename(made, folder)
 
@@ -108,7 +108,7 @@ class Scorer:
         newer one."""
         try:
             encoder, detector = (
-                EventEncoder.load(Path(folder) / "encoder"),
+                EventEncoder.load(Path(folder) / "encoder.safetensors"),
                 SurpriseDetector.load(folder),
             )
             detector.model.to(default_device())

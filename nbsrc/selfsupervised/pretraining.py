@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from nbsrc.tabular.encoder import EncodedEvents
+from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device, one_cycle, watched
 

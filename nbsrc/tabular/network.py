@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK = 8  # embedding widths are multiples of this
@@ -25,7 +26,7 @@ def embedding_width(cardinality: int) -> int:
     >>> [embedding_width(n) for n in (2, 10, 25, 1000)]
     [8, 8, 16, 16]
     """
-    return min(MAX_WIDTH, CHUNK * math.ceil(1.6 * cardinality**0.56 / CHUNK))
+    return min(MAX_WIDTH, CHUNK * math.ceil(1.6 * math.pow(cardinality, 0.56) / CHUNK))
 
 
 class ColumnEmbeddings(nn.Module):
@@ -55,9 +56,8 @@ class ColumnEmbeddings(nn.Module):
         self.register_buffer("stride", rows[column], persistent=False)
         self.register_buffer("start", first[column] + within, persistent=False)
         self.table = nn.Embedding(int((sizes * rows).sum()), CHUNK)
-        bound = (
-            CHUNK * torch.repeat_interleave(rows, sizes * rows)
-        ).rsqrt()  # as rtdl's CategoricalEmbeddings
+        # As rtdl's CategoricalEmbeddings.
+        bound = (CHUNK * torch.repeat_interleave(rows, sizes * rows)).rsqrt()
         with torch.no_grad():
             self.table.weight.uniform_(-1, 1).mul_(bound[:, None])
 
@@ -65,11 +65,9 @@ class ColumnEmbeddings(nn.Module):
         index = categorical.index_select(1, self.column) * self.stride + self.start
         # The gradient of index_select is twice as fast as that of nn.Embedding on a CPU; on CUDA
         # its order is not fixed.
-        rows = (
-            self.table(index)
-            if index.is_cuda
-            else self.table.weight.index_select(0, index.flatten())
-        )
+        flat = index.flatten()
+        weight = self.table.weight
+        rows = F.embedding(flat, weight) if flat.is_cuda else weight.index_select(0, flat)
         return rows.view(len(categorical), sum(self.widths))
 
     def projected(self, weight: Tensor) -> Tensor:
@@ -78,8 +76,8 @@ class ColumnEmbeddings(nn.Module):
 
         weight, of the layer: (d_out, sum of the columns' widths). The categories stand column by
         column."""
-        tables = self.table.weight.split(self.rows)
-        parts = zip(tables, self.widths, weight.split(self.widths, 1), strict=True)
+        tables = torch.split(self.table.weight, self.rows)
+        parts = zip(tables, self.widths, torch.split(weight, self.widths, 1), strict=True)
         return torch.cat([table.reshape(-1, width) @ own.T for table, width, own in parts])
 
 
@@ -106,12 +104,15 @@ class TabularBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout1(self.activation(self.linear1(self.normalization(x))))
-        return x + self.dropout2(self.linear2(hidden))
+        change: Tensor = self.dropout2(self.linear2(hidden))
+        return x + change
 
 
 class TabularHead(nn.Module):
-    """Linear(ReLU(BatchNorm(x))): Gorishniy et al. 2021, Sec. 3.2, Prediction. Shape: (rows,
-    d_block) -> (rows, d_out)"""
+    """Linear(ReLU(BatchNorm(x))): Gorishniy et al. 2021, Sec. 3.2, Prediction.
+
+    Shape: (rows, d_block) -> (rows, d_out)
+    """
 
     def __init__(self, d_block: int, d_out: int) -> None:
         super().__init__()
@@ -120,7 +121,8 @@ class TabularHead(nn.Module):
         self.linear = nn.Linear(d_block, d_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.activation(self.normalization(x)))
+        out: Tensor = self.linear(self.activation(self.normalization(x)))
+        return out
 
 
 class TabularResNet(nn.Module):
@@ -181,9 +183,15 @@ class TabularResNet(nn.Module):
         self.d_block = d_block
         # What builds this network again, for those who save it.
         self.arguments = {
-            "n_numeric": n_numeric, "cardinalities": self.cardinalities, "d_block": d_block, "n_blocks": n_blocks,
-            "d_hidden_multiplier": d_hidden_multiplier, "dropout1": dropout1, "dropout2": dropout2, "d_out": d_out,
-        }  # fmt: skip
+            "n_numeric": n_numeric,
+            "cardinalities": self.cardinalities,
+            "d_block": d_block,
+            "n_blocks": n_blocks,
+            "d_hidden_multiplier": d_hidden_multiplier,
+            "dropout1": dropout1,
+            "dropout2": dropout2,
+            "d_out": d_out,
+        }
         self.register_buffer(
             "_limits", torch.tensor(self.cardinalities, dtype=torch.int64), persistent=False
         )
@@ -212,7 +220,7 @@ class TabularResNet(nn.Module):
     def embed(self, numeric: Tensor | None, categorical: Tensor | None) -> Tensor:
         """The embedding of each event: what leaves the last block. Shape: as the class says ->
         (rows, d_block)"""
-        x = self.input_projection(self.features(numeric, categorical))
+        x: Tensor = self.input_projection(self.features(numeric, categorical))
         for block in self.blocks:
             x = block(x)
         return x
