@@ -1,6 +1,6 @@
-"""Blocks of lines into frames.
+"""Batches of lines into frames.
 
-The fast path hands whole blocks of lines to Polars, with the types found so far, else with their
+The fast path hands whole batches of lines to Polars, with the types found so far, else with their
 own; a line that Polars refuses, or where its result does not account for every key in the text, is
 read again by Python's json module, which tells what is wrong with it."""
 
@@ -28,7 +28,7 @@ Parsed = tuple[pl.DataFrame, list[Reject]]
 Counts = tuple[int, int, int]  # values of keys: all but nulls, booleans, lists
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 PIECE = 2_000  # lines that are parsed at once, by one thread
-SAMPLE = 20  # of every so many lines of a block one is looked at beforehand
+SAMPLE = 20  # of every so many lines of a batch one is looked at beforehand
 BOOLEAN_IN_LIST = re.compile(
     rb"[\[,]\s*(?:true|false)"
 )  # which Polars makes a number beside numbers
@@ -38,7 +38,7 @@ HALF = re.compile(
 
 
 @dataclass(frozen=True)
-class Block:
+class Batch:
     """Lines of a text file, each a record that is still to be read."""
 
     file: str
@@ -46,39 +46,39 @@ class Block:
 
 
 class LineReader:
-    """Reads blocks of lines, with the types that those before them in their file had."""
+    """Reads batches of lines, with the types that those before them in their file had."""
 
     def __init__(self) -> None:
         self._file = ""
         self._likely: pl.Struct | None = None
 
-    def read(self, block: Block) -> Parsed:
-        """The block as a frame, and its rejects."""
-        return self.joined([read_piece(*piece) for piece in self.pieces(block)])
+    def read(self, batch: Batch) -> Parsed:
+        """The batch as a frame, and its rejects."""
+        return self.joined([read_piece(*piece) for piece in self.pieces(batch)])
 
-    def pieces(self, block: Block) -> list[tuple[list[Line], str, pl.Struct | None]]:
-        """The arguments of `read_piece` for the block's parts."""
-        likely = self._types(block)
+    def pieces(self, batch: Batch) -> list[tuple[list[Line], str, pl.Struct | None]]:
+        """The arguments of `read_piece` for the batch's parts."""
+        likely = self._types(batch)
         return [
-            (block.lines[i : i + PIECE], block.file, likely)
-            for i in range(0, len(block.lines), PIECE)
+            (batch.lines[i : i + PIECE], batch.file, likely)
+            for i in range(0, len(batch.lines), PIECE)
         ]
 
     def joined(self, parts: list[Parsed]) -> Parsed:
-        """The parts of a block as one; what they hold is likely to come again."""
+        """The parts of a batch as one; what they hold is likely to come again."""
         events = stack([events for events, _ in parts])
         if self._likely is not None:
             grown = _grown(self._likely, pl.Struct(events.schema))
             self._likely = grown if _plain(grown, 0) else self._likely
         return events, [row for _, rejects in parts for row in rejects]
 
-    def _types(self, block: Block) -> pl.Struct | None:
-        if block.file != self._file:
-            self._file, self._likely = block.file, None
-        if self._likely is None and len(block.lines) > PIECE:
+    def _types(self, batch: Batch) -> pl.Struct | None:
+        if batch.file != self._file:
+            self._file, self._likely = batch.file, None
+        if self._likely is None and len(batch.lines) > PIECE:
             # To find the types takes as long as to read: those of a sample of the lines are mostly
             # those of all.
-            self._likely = _inferred(b"\n".join(line for _, line in block.lines[::SAMPLE]))
+            self._likely = _inferred(b"\n".join(line for _, line in batch.lines[::SAMPLE]))
         return self._likely
 
 
@@ -261,10 +261,10 @@ def _repair(line: bytes) -> bytes:
     return HALF.sub(lambda m: m[0] if len(m[0]) != 6 else b"\\ufffd", line)
 
 
-def _read_slowly(block: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
+def _read_slowly(piece: list[Line], file: str, rejects: list[Reject]) -> pl.DataFrame:
     """The lines one by one, each checked, with the columns' types worked out over all of them."""
     records = []
-    for row, line in block:
+    for row, line in piece:
         try:
             records.append(_strict(line))
         except (ValueError, RecursionError) as error:

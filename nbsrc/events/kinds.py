@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-# an object with more distinct keys than this over a block of records is a map, not a record
+# an object with more distinct keys than this over a batch of records is a map, not a record
 MAX_KEYS = 1000
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from nbsrc.events.decode import Block, LineReader, Parsed, read_piece
+from nbsrc.events.decode import Batch, LineReader, Parsed, read_piece
 from nbsrc.events.kinds import stack
 from nbsrc.events.lines import Reject, lines_of
 from nbsrc.events.parquet import is_parquet, read_parquet
@@ -75,7 +75,7 @@ def iter_events(
 
     Raises ValueError if `batch_size` is not positive; FileNotFoundError, before the first batch, if
     a path does not exist."""
-    return _read_ahead(blocks(paths, batch_size))
+    return _read_ahead(batches(paths, batch_size))
 
 
 def files_of(paths: Paths) -> list[Path]:
@@ -95,15 +95,15 @@ def files_of(paths: Paths) -> list[Path]:
     return files
 
 
-def blocks(paths: Paths, batch_size: int) -> Generator[Block | Parsed]:
+def batches(paths: Paths, batch_size: int) -> Generator[Batch | Parsed]:
     """What `iter_events` reads, batch by batch: lines that are still to be read, or what needs no
     more reading."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, however: {batch_size=}")
-    return _blocks(files_of(paths), batch_size)
+    return _batches(files_of(paths), batch_size)
 
 
-def _blocks(files: list[Path], batch_size: int) -> Generator[Block | Parsed]:
+def _batches(files: list[Path], batch_size: int) -> Generator[Batch | Parsed]:
     for path in files:
         if is_parquet(path):
             yield from read_parquet(path, batch_size)
@@ -114,31 +114,31 @@ def _blocks(files: list[Path], batch_size: int) -> Generator[Block | Parsed]:
             lost: list[Reject] = []
             file = gzip.GzipFile(fileobj=raw) if magic == b"\x1f\x8b" else raw
             lines = lines_of(file, str(path), lost)
-            while block := list(islice(lines, batch_size)):
-                yield Block(str(path), block)
+            while batch := list(islice(lines, batch_size)):
+                yield Batch(str(path), batch)
             if lost:
                 yield pl.DataFrame(), lost
 
 
-def _read_ahead(blocks: Iterator[Block | Parsed]) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """The blocks as frames and rejects; one is parsed while the next is read from its file and the
+def _read_ahead(batches: Iterator[Batch | Parsed]) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The batches as frames and rejects; one is parsed while the next is read from its file and the
     last one is used."""
     reader = LineReader()
     with ThreadPoolExecutor(
         os.cpu_count()
     ) as pool:  # Polars lets go of the interpreter while it parses
         parsing: list[Future[Parsed]] = []
-        for block in chain(blocks, [None]):
+        for batch in chain(batches, [None]):
             before = parsing
-            if isinstance(block, Block):
-                parsing = [pool.submit(read_piece, *piece) for piece in reader.pieces(block)]
+            if isinstance(batch, Batch):
+                parsing = [pool.submit(read_piece, *piece) for piece in reader.pieces(batch)]
             else:
                 parsing = []
             if before:
                 events, rejects = reader.joined([future.result() for future in before])
                 yield events, _rejects(rejects)
-            if isinstance(block, tuple):
-                yield block[0], _rejects(block[1])
+            if isinstance(batch, tuple):
+                yield batch[0], _rejects(batch[1])
 
 
 def _rejects(rows: list[Reject]) -> pl.DataFrame:

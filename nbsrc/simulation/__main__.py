@@ -54,7 +54,8 @@ def _write(args: argparse.Namespace) -> None:
         raise ValueError(f"--out {out} is a file: name a folder")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(
-            f"--out {out} is not empty: name another folder, so that events and labels stay together"
+            f"--out {out} is not empty: name another folder, so that events and labels stay"
+            " together"
         )
     checked_start(args.events, seed=args.seed, start=args.start, scenarios=SCENARIOS)
     out.mkdir(parents=True, exist_ok=True)  # before the work, not after it

@@ -182,11 +182,11 @@ class Company:
 
     def _source(self, at: int, kind: str, i: int) -> Source:
         """Address `i` of its kind in town `at`."""
-        block, _, name = world.SOURCES[kind]
-        number = at * 8192 + block * 2048 + i * 37 % 2048
+        quarter, _, name = world.SOURCES[kind]
+        number = at * 8192 + quarter * 2048 + i * 37 % 2048
         ip = f"198.{18 + number // 65536}.{number // 256 % 256}.{number % 256}"
         isp = f"{name} {PLACES[at].country}"
-        return Source(ip, PLACES[at], kind, isp, 64512 + at * 5 + block)
+        return Source(ip, PLACES[at], kind, isp, 64512 + at * 5 + quarter)
 
     def _host(self, name: str, *, is_server: bool, place: Place) -> Host:
         rng, number = self._rng, self._next_host

@@ -121,8 +121,8 @@ TAIL_WORDS = (
     "amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "harbor", "iris", "juniper",
     "kelp", "lumen", "maple", "north", "olive", "pearl",
 )
-# Public addresses by kind: block of a town's addresses, how many are drawn beforehand, and the name
-# of whoever runs them.
+# Public addresses by kind: which quarter of a town's addresses, how many are drawn beforehand, and
+# the name of whoever runs them.
 SOURCES = {
     "office": (0, 3, "Fibrelink"), "mobile": (1, 24, "Mobinet"), "hotel": (2, 12, "Staywifi"),
     "hosting": (3, 24, "Rackspan"), "home": (3, 0, "Homecable"),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what is there when the block ends takes the place of
-    `path`.
+    """A path beside `path` to write to; what is there at the end of the `with` statement takes the
+    place of `path`.
 
-    Where the block raises, `path` stays as it was, and nothing is left beside it.
+    Where an error ends it, `path` stays as it was, and nothing is left beside it.
     """
     part = path.with_name(f"{path.name}.part")
     try:
