@@ -2,7 +2,7 @@
 
 A cell draws with matplotlib as ever; its output is SVG. As an <img> that SVG could not see the
 page's colours. As an element of the page it can: what was drawn in the ink and paper colours of
-``nbsrc.plots`` takes the theme's text and background, every other colour stays as drawn.
+``nbsrc.palette`` takes the theme's text and background, every other colour stays as drawn.
 """
 
 import re
@@ -12,8 +12,9 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util import logging
 
+from nbsrc.palette import INK, PAPER
+
 logger = logging.getLogger(__name__)
-INK, PAPER = "#1b1f24", "#ffffff"  # nbsrc.plots
 NUMBERS = re.compile(r'(?<=[\s(])(d|x|y|points|transform|viewBox)="([^"]*)"')
 
 

@@ -8,6 +8,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,27 +18,32 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-# text and axes; the site replaces it, and the white paper, by the reader's light or dark theme
-INK = "#1b1f24"
+from nbsrc import palette
+from nbsrc.palette import INK, PAPER
 
-# Okabe and Ito's palette, told apart by the colour-blind; every method keeps its colour and marker
-# in the book.
+# Every method keeps its colour and marker in the book; detectors have theirs in
+# nbsrc.detection.methods.
 COLORS = {
-    "plain": "#d55e00",
-    "plain + BatchNorm": "#cc79a7",
-    "residual": "#0072b2",
-    "training": "#009e73",
-    "test": "#e69f00",
-    "ResNet": "#0072b2",
-    "FT-Transformer": "#56b4e9",
-    "Surprise": "#0072b2",
-    "kNN, embeddings": "#009e73",
-    "Rarity": "#d55e00",
-    "Isolation Forest": "#cc79a7",
+    "plain": palette.VERMILION,
+    "plain + BatchNorm": palette.PURPLE,
+    "residual": palette.BLUE,
+    "training": palette.GREEN,
+    "test": palette.ORANGE,
+    "ResNet": palette.BLUE,
+    "FT-Transformer": palette.SKY,
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"ResNet": "o", "FT-Transformer": "D"}
-MARKERS |= {"Surprise": "o", "kNN, embeddings": "D", "Rarity": "s", "Isolation Forest": "^"}
+
+
+class Look(Protocol):
+    """A colour and a marker, such as a row of `nbsrc.detection.methods`."""
+
+    @property
+    def color(self) -> str: ...
+
+    @property
+    def marker(self) -> str: ...
 
 
 def use_style() -> None:
@@ -47,8 +53,8 @@ def use_style() -> None:
         {
             "figure.figsize": (7, 3.2),
             "figure.constrained_layout.use": True,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
+            "figure.facecolor": PAPER,
+            "savefig.facecolor": PAPER,
             "svg.fonttype": "none",
             "svg.hashsalt": "nbsrc",  # equal figures give equal files
             "font.size": 10,
@@ -384,7 +390,7 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
     """Points (events, 2) in the colours of their groups, at most five; crosses where `marked`
     (events,)."""
     _, ax = plt.subplots(figsize=(7, 4.5))
-    colors = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+    colors = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PURPLE, palette.SKY)
     for name, color in zip(sorted(set(group)), colors, strict=False):
         own = (group == name).to_numpy() & ~marked
         ax.scatter(
@@ -410,16 +416,16 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def plot_scenarios(found: pl.DataFrame, methods: Sequence[str]) -> None:
-    """ROC AUC by scenario, a row each: mean over seeds and range, of methods of
-    `detection_experiment`'s table."""
+def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
+    """ROC AUC by scenario, a row each, in the order of the first method's: mean over seeds and
+    range, from `detection_experiment`'s table."""
     by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
     spread = by.agg(
         pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")
     )
-    names = spread.filter(method=methods[0]).sort("roc_auc")["scenario"].to_list()
+    names = spread.filter(method=next(iter(methods))).sort("roc_auc")["scenario"].to_list()
     _, ax = plt.subplots(figsize=(7, 4.5))
-    for i, method in enumerate(methods):
+    for i, (method, look) in enumerate(methods.items()):
         values = {
             row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)
         }
@@ -428,10 +434,10 @@ def plot_scenarios(found: pl.DataFrame, methods: Sequence[str]) -> None:
             y,
             [values[n]["low"] for n in names],
             [values[n]["high"] for n in names],
-            color=COLORS[method],
+            color=look.color,
         )
         ax.plot(
-            [values[n]["roc_auc"] for n in names], y, color=COLORS[method], marker=MARKERS[method], markersize=5,
+            [values[n]["roc_auc"] for n in names], y, color=look.color, marker=look.marker, markersize=5,
             linestyle="none", label=method,
         )  # fmt: skip
     ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nbsrc import plots
+from nbsrc.detection.methods import METHODS
 from nbsrc.gradient_flow import gradient_flow
 
 DEGRADATION = pl.DataFrame(
@@ -66,6 +67,7 @@ FOUND = pl.DataFrame(
         for seed in (0, 1)
     ]
 )
+SHOWN = {name: METHODS[name] for name in ("Surprise", "Rarity")}
 FIGURES = {
     "degradation": lambda: plots.plot_degradation(DEGRADATION),
     "gradient flow": lambda: plots.plot_gradient_flow(
@@ -83,7 +85,7 @@ FIGURES = {
     "map": lambda: plots.plot_map(
         np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])
     ),
-    "scenarios": lambda: plots.plot_scenarios(FOUND, ["Surprise", "Rarity"]),
+    "scenarios": lambda: plots.plot_scenarios(FOUND, SHOWN),
 }
 
 
@@ -128,20 +130,13 @@ def test_predictions_say_what_was_taken_for_what():
 def test_methods_keep_colours_that_are_told_apart():
     kinds = ("plain", "plain + BatchNorm", "residual")
     assert len({plots.COLORS[kind] for kind in kinds}) == 3
-    assert (
-        len(
-            {
-                plots.COLORS[method]
-                for method in ("Surprise", "kNN, embeddings", "Rarity", "Isolation Forest")
-            }
-        )
-        == 4
-    )
+    for looks in ({m.color for m in METHODS.values()}, {m.marker for m in METHODS.values()}):
+        assert len(looks) == len(METHODS)
     assert set(plots.MARKERS) == set(plots.COLORS)
 
 
 def test_scenarios_are_rows_in_the_order_of_the_first_method_and_all_is_left_out():
-    plots.plot_scenarios(FOUND, ["Surprise", "Rarity"])
+    plots.plot_scenarios(FOUND, SHOWN)
     assert [label.get_text() for label in plt.gca().get_yticklabels()] == [
         "beaconing",
         "ransomware",

@@ -21,13 +21,14 @@ MAY_IMPORT = {
     "events": ("support",),
     "tabular": ("support", "events"),
     "selfsupervised": ("support", "tabular", "training"),
-    "detection": ("support", "events", "tabular", "selfsupervised", "training"),
+    "palette": (),
+    "detection": ("support", "events", "tabular", "selfsupervised", "training", "palette"),
     "detection.experiment": ("detection", "events", "simulation", "tabular", "selfsupervised",
                              "training"),
     "simulation": ("support",),
     "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
-    "plots": ("detection",),
+    "plots": ("palette",),
 }  # fmt: skip
 
 

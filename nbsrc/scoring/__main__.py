@@ -12,8 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from nbsrc.detection.base import FALSE_ALARMS
 from nbsrc.scoring.files import LARGEST, Report, describe, read_baseline, score_files
-from nbsrc.scoring.scorer import EPOCHS, FALSE_ALARMS, Scorer
+from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import Parser, printable, run
 
 PROG = "python -m nbsrc.scoring"

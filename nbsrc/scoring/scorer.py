@@ -11,21 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 
+from nbsrc.detection.base import FALSE_ALARMS
 from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.events.flatten import flatten
-from nbsrc.selfsupervised.pretraining import MaskedModel, pretrain
+from nbsrc.selfsupervised.batches import check_columns
+from nbsrc.selfsupervised.model import masked_model
+from nbsrc.selfsupervised.pretraining import pretrain
 from nbsrc.support.command import first_line
 from nbsrc.tabular.encoder import EventEncoder
-from nbsrc.tabular.network import TabularResNet
 from nbsrc.training import default_device
 
-NETWORK = {"d_block": 64, "n_blocks": 2}  # TabularResNet's arguments
 EPOCHS = 10
 BATCH_SIZE = 512  # in training, at most
 FEWEST_STEPS = 50  # in an epoch: a small baseline is learned from in smaller batches
-FALSE_ALARMS = 0.001  # the share of normal events that may be flagged
 
 
 class Scorer:
@@ -37,7 +36,7 @@ class Scorer:
     """
 
     def __init__(self, encoder: EventEncoder, detector: SurpriseDetector) -> None:
-        detector.model.check_columns(encoder.transform(pl.DataFrame()))
+        check_columns(detector.model, encoder.transform(pl.DataFrame()))
         self.encoder = encoder
         self.detector = detector
         told = encoder.describe()
@@ -76,16 +75,7 @@ class Scorer:
             raise ValueError(
                 "no column is worth learning: all are constant, identifiers, empty or excluded"
             )
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = TabularResNet(
-                n_numeric=len(encoded.numeric_names), cardinalities=encoded.cardinalities, **NETWORK
-            )  # fmt: skip
-            model = MaskedModel(
-                network,
-                numeric_names=encoded.numeric_names,
-                categorical_names=encoded.categorical_names,
-            )
+        model = masked_model(encoded, seed=seed)
         batch_size = max(16, min(BATCH_SIZE, rows.height // FEWEST_STEPS))
         pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=batch_size, progress=progress)
         return cls(encoder, SurpriseDetector(model, false_alarms=false_alarms).fit(encoded))
