@@ -10,10 +10,9 @@ from random import Random
 from nbsrc.simulation.company import Company, Host, Service, Site, Source, User
 from nbsrc.simulation.products.base import Event
 from nbsrc.simulation.sensors import Sensors
-from nbsrc.simulation.world import ROLES, SERVERS
+from nbsrc.simulation.world import DAY, HOUR, ROLES, SERVERS
 
-DAYS = 14
-DAY = 86_400_000
+DAYS = 14  # how long a stream lasts
 APPS = ("mail", "chat", "docs", "crm", "vpn", "console", "code", "payroll")
 
 # Operation, service, kind of resource, and how often each role calls it. Administrative calls are
@@ -113,6 +112,11 @@ class Habits:
                     [away, *calendar.sample(pool, 2)],
                 )
 
+    def somebody(self) -> User:
+        """Draw a member of staff as chance draws who acts: the busy are met more often."""
+        users = self.company.users
+        return self.rng.choices(users, [user.rate for user in users])[0]
+
     def where(self, user: User, time: int) -> Source:
         """The public address from which `user` would act at `time`."""
         rng = self.rng
@@ -128,7 +132,7 @@ class Habits:
             return rng.choice(self.company.pools[user.place.city, "mobile"])
         if r < 0.15:
             return rng.choice(self.company.pools[user.place.city, "hosting"])
-        hour = (time // 3_600_000 + user.place.utc) % 24
+        hour = (time // HOUR + user.place.utc) % 24
         return user.home if self.at_home[user.name][day] or not 7 <= hour < 20 else user.office
 
     def logon(
@@ -285,6 +289,13 @@ class Habits:
             duration=rng.lognormvariate(7.5, 1.7) + (up + down) / 8000,
             activity=rng.choices((1, 2, 6), (1, 1, 8))[0],
             ok=rng.random() > 0.015,
+        )
+
+    def upload(self, time: int, host: Host, site: Site, user: User, size: float) -> Event:
+        """A flow that sends `size` bytes to `site`, as fast as the line of that moment lets it."""
+        duration = size / self.rng.uniform(8000, 40_000)
+        return self.sensors.network(
+            time, host, site, 443, up=size, down=size / 90, user=user, duration=duration
         )
 
     def run(self, time: int, user: User, *, host: Host | None = None) -> Event:

@@ -3,10 +3,9 @@ resemble an incident."""
 
 from copy import copy
 
-from nbsrc.simulation.habits import DAY, DAYS, Habits
+from nbsrc.simulation.habits import DAYS, Habits
 from nbsrc.simulation.products.base import Event
-
-_SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000
+from nbsrc.simulation.world import DAY, HOUR, MINUTE, SECOND
 
 
 def rarities(habits: Habits, n: int, typical: list[int]) -> list[Event]:
@@ -34,22 +33,13 @@ def _nightly_jobs(habits: Habits, midnight: int, n: int) -> list[Event]:
     vault = company.sites[6]
     events = []
     for _ in range(1 + n // 25_000):
-        up = rng.lognormvariate(21.5, 1.0)
-        events.append(
-            habits.sensors.network(
-                midnight + round(rng.uniform(0.5, 5) * _HOUR),
-                rng.choice(habits.servers["backup"]),
-                vault,
-                443,
-                up=up,
-                down=up / 90,
-                duration=up / rng.uniform(8000, 40_000),
-                user=backup,
-            )
-        )
-    time, host = midnight + round(rng.uniform(1, 3) * _HOUR), rng.choice(habits.servers["batch"])
+        size = rng.lognormvariate(21.5, 1.0)
+        time = midnight + round(rng.uniform(0.5, 5) * HOUR)
+        host = rng.choice(habits.servers["backup"])
+        events.append(habits.upload(time, host, vault, backup, size))
+    time, host = midnight + round(rng.uniform(1, 3) * HOUR), rng.choice(habits.servers["batch"])
     for _ in range(5 + n // 5000):
-        time += round(rng.uniform(1, 12) * _SECOND)
+        time += round(rng.uniform(1, 12) * SECOND)
         program = rng.choices(
             ("script", "python", "copy", "archive", "encrypt", "volumes"), (10, 25, 25, 20, 17, 3)
         )[0]
@@ -73,7 +63,7 @@ def _stale_password(habits: Habits, at: int) -> list[Event]:
     source = rng.choice(
         (user.home, user.office, rng.choice(habits.company.pools[user.place.city, "mobile"]))
     )
-    pause = rng.choice((20 * _SECOND, 5 * _MINUTE))
+    pause = rng.choice((20 * SECOND, 5 * MINUTE))
     return [
         habits.logon(at + round(i * pause * rng.uniform(0.5, 1.5)), user, source=source, ok=False)
         for i in range(rng.randint(4, 12))
@@ -84,7 +74,7 @@ def _regular_polling(habits: Habits, at: int) -> list[Event]:
     """A small tool on somebody's laptop asks its site for news, at a regular beat."""
     rng, user = habits.rng, habits.rng.choice(habits.company.users)
     site = rng.choices(habits.company.tail, habits.tail_weights)[0]
-    period = rng.uniform(3, 30) * _MINUTE
+    period = rng.uniform(3, 30) * MINUTE
     return [
         habits.flow(at + round(period * (i + rng.uniform(-0.05, 0.05))), user, site=site)
         for i in range(rng.randint(10, 25))
@@ -97,20 +87,9 @@ def _handover(habits: Habits, at: int) -> list[Event]:
     site = rng.choice(
         [site for site in habits.company.sites if site.category in ("files", "media")]
     )
-    up = rng.lognormvariate(20.8, 1.0)
-    time = at + (round(rng.uniform(3, 9) * _HOUR) if rng.random() < 0.3 else 0)
-    return [
-        habits.sensors.network(
-            time,
-            user.host,
-            site,
-            443,
-            up=up,
-            down=up / 90,
-            user=user,
-            duration=up / rng.uniform(8000, 40_000),
-        )
-    ]
+    size = rng.lognormvariate(20.8, 1.0)
+    time = at + (round(rng.uniform(3, 9) * HOUR) if rng.random() < 0.3 else 0)
+    return [habits.upload(time, user.host, site, user, size)]
 
 
 def _new_colleague(habits: Habits, at: int) -> list[Event]:
@@ -123,7 +102,7 @@ def _new_colleague(habits: Habits, at: int) -> list[Event]:
     source = habits.where(user, at)
     return [
         habits.call(
-            at + round(i * rng.uniform(1, 8) * _MINUTE), user, source=source, operation=operation
+            at + round(i * rng.uniform(1, 8) * MINUTE), user, source=source, operation=operation
         )
         for i, operation in enumerate(
             ("ListUsers", "AttachUserPolicy", "CreateAccessKey", "UpdateLoginProfile")
@@ -138,11 +117,11 @@ def _night_deployment(habits: Habits, at: int) -> list[Event]:
     user = rng.choice(
         [user for user in company.users if user.role in ("operations", "engineering")]
     )
-    time = at // DAY * DAY + round((22 - user.place.utc + rng.uniform(0, 3)) * _HOUR)
+    time = at // DAY * DAY + round((22 - user.place.utc + rng.uniform(0, 3)) * HOUR)
     service = rng.choice(company.services)
     events = []
     for _ in range(12):
-        time += round(rng.uniform(5, 120) * _SECOND)
+        time += round(rng.uniform(5, 120) * SECOND)
         events += [
             habits.run(time, user, host=service.host),
             habits.call(
@@ -156,7 +135,7 @@ def _night_deployment(habits: Habits, at: int) -> list[Event]:
         host = caller.host if caller else rng.choice(habits.servers["web"])
         events.append(
             habits.sensors.http(
-                time + rng.randint(0, 120) * _SECOND,
+                time + rng.randint(0, 120) * SECOND,
                 host,
                 service,
                 user=caller,
@@ -181,7 +160,7 @@ def _new_laptop(habits: Habits, at: int) -> list[Event]:
     packages = habits.company.sites[-1]
     events = []
     for _ in range(8):
-        at += round(rng.uniform(10, 400) * _SECOND)
+        at += round(rng.uniform(10, 400) * SECOND)
         events += [
             habits.logon(at, user),
             habits.sensors.process(at, user.host, user, rng.choice(("updater", "agent"))),

@@ -12,14 +12,13 @@ import polars as pl
 from tqdm import tqdm
 
 from nbsrc.simulation.company import Company, User
-from nbsrc.simulation.habits import DAY, DAYS, Habits
+from nbsrc.simulation.habits import DAYS, Habits
 from nbsrc.simulation.products.base import Event
 from nbsrc.simulation.rarities import rarities
 from nbsrc.simulation.scenarios import INCIDENTS
 from nbsrc.simulation.sensors import Sensors
-from nbsrc.simulation.world import ROLES
+from nbsrc.simulation.world import DAY, HOUR, ROLES
 
-HOUR = 3_600_000
 SCENARIOS = tuple(INCIDENTS)
 START = "2026-03-02T00:00:00Z"  # a Monday
 

@@ -4,6 +4,8 @@ All names end in ``.example`` or belong to nobody."""
 
 from typing import NamedTuple
 
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000  # in milliseconds
+
 
 class Place(NamedTuple):
     """A town, with its offset from UTC in hours."""

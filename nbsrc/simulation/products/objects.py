@@ -5,9 +5,7 @@ from random import Random
 
 from nbsrc.simulation.company import Host, Source, User
 from nbsrc.simulation.products.base import CLOUD_ACCOUNT, ORGANIZATION, Event, coded
-from nbsrc.simulation.world import Place
-
-_DAY = 86_400_000
+from nbsrc.simulation.world import DAY, Place
 
 
 def location(rng: Random, place: Place, *, on_premises: bool = False) -> Event:
@@ -59,7 +57,7 @@ def account_of(rng: Random, user: User, start: int, *, detail: float = 0.3) -> E
             "surname": surname,
             "ldap_cn": user.full_name,
             "ldap_dn": f"cn={user.name},ou={user.role},dc=corp,dc=example",
-            "hire_time": start - user.hired * _DAY,
+            "hire_time": start - user.hired * DAY,
             "office_location": user.place.city,
             "email_addrs": [email],
             "location": {"country": user.place.country},
