@@ -25,6 +25,7 @@ from nbsrc.simulation import __main__ as command
 from nbsrc.simulation.__main__ import main
 from nbsrc.simulation.scenarios import EACH_NORMAL
 from nbsrc.simulation.stream import SCENARIOS, simulate_events
+from nbsrc.simulation.unforeseen import UNFORESEEN
 
 Event = dict[str, Any]
 CLASSES = {
@@ -60,6 +61,8 @@ def paths(value: Any, prefix: str = "") -> set[str]:
 def test_every_event_is_valid_ocsf_of_its_version(stream, scenario_of) -> None:
     events = [event for event in stream[0] if uid(event) in scenario_of]
     events += stream[0][:: len(stream[0]) // (2000 - len(events))]
+    more, labels = simulate_events(5000, seed=7, scenarios=tuple(UNFORESEEN))
+    events += [event for event in more if uid(event) in set(labels["uid"])]
     assert len(events) >= 2000 and {event["class_uid"] for event in events} == set(CLASSES)
     schemas: dict[str, OcsfJsonSchemaEmbedded] = {}
     validators: dict[tuple, jsonschema.Draft202012Validator] = {}
@@ -225,19 +228,19 @@ Stratum = tuple[int, bool]
 
 @pytest.fixture(scope="module")
 def forms() -> dict[Stratum, list[Form]]:
-    """By class and activity, and by whether the target is the company's own: of each of 20 small
-    streams the events of one instance of each scenario, and 30 in which nothing is wrong."""
+    """By class and activity, and by whether one of the company's servers is the target or where a
+    program runs: of each of 20 small streams the events of one instance of each scenario, and 30 in
+    which nothing is wrong."""
     found = defaultdict(list)
     for seed in range(20):
-        events, labels = simulate_events(5000, seed=seed)
+        events, labels = simulate_events(5000, seed=seed, scenarios=(*SCENARIOS, *UNFORESEEN))
         scenario_of = dict(labels.select("uid", "scenario").iter_rows())
         normal: Counter[Stratum] = Counter()
         for i in np.random.default_rng(seed).permutation(len(events)):
             event, scenario = events[i], scenario_of.get(uid(events[i]), "")
-            stratum = (
-                event["type_uid"],
-                event.get("dst_endpoint", {}).get("ip", "").startswith("10."),
-            )
+            ours = event.get("dst_endpoint", {}).get("ip", "").startswith("10.")
+            runs = event["class_uid"] == 1007 and event["device"]["type"] == "Server"
+            stratum = event["type_uid"], ours or runs
             normal[stratum] += not scenario
             if scenario or normal[stratum] <= 30:
                 found[stratum].append(Form(seed, scenario, dict(form(event))))
@@ -284,7 +287,7 @@ def chances_without_a_mark(forms: dict[Stratum, list[Form]]) -> dict[tuple[Strat
 
 def test_the_format_of_an_event_says_nothing(forms) -> None:
     chances = chances_without_a_mark(forms)
-    assert {scenario for _, scenario in chances} == set(SCENARIOS)
+    assert {scenario for _, scenario in chances} == {*SCENARIOS, *UNFORESEEN}
     # 1% that one of all the comparisons fails where nothing is marked (Bonferroni).
     assert {key: chance for key, chance in chances.items() if chance < 0.01 / len(chances)} == {}
 

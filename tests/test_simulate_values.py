@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from nbsrc.simulation.stream import simulate_events
+from nbsrc.simulation.stream import SCENARIOS, simulate_events
+from nbsrc.simulation.unforeseen import UNFORESEEN
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -22,7 +23,8 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def test_no_value_belongs_to_incidents_more_than_to_the_rest() -> None:
     # Three companies with two instances each: what one victim or one address has in common is not a
     # rule, what holds for five of a scenario's six instances is.
-    streams = [simulate_events(25_000, seed=seed) for seed in range(3)]
+    kinds = (*SCENARIOS, *UNFORESEEN)
+    streams = [simulate_events(25_000, seed=seed, scenarios=kinds) for seed in range(3)]
     instances: dict[tuple[str, int, str, Any], set[tuple[int, int]]] = defaultdict(set)
     in_incidents: Counter[tuple[int, str, Any]] = Counter()
     everywhere: Counter[tuple[int, str, Any]] = Counter()

@@ -124,7 +124,7 @@ class Company:
     def __init__(self, n_users: int, rng: Random) -> None:
         self._rng = rng
         self.calendar = Random(rng.getrandbits(64))  # trips and days at home
-        self._next_host = 0
+        self._next_user = self._next_host = 0
         self.pools = {
             (place.city, kind): [self._source(at, kind, i) for i in range(size)]
             for at, place in enumerate(PLACES)
@@ -135,7 +135,7 @@ class Company:
             for kind, count in world.SERVERS.items()
             for i in range(1, count + 1)
         ]
-        self.users = [self._user(i) for i in range(n_users)]
+        self.users = [self.another() for _ in range(n_users)]
         self.accounts = [
             self._person(
                 name,
@@ -210,8 +210,11 @@ class Company:
             rich=rng.random() < 0.7,
         )
 
-    def _user(self, i: int) -> User:
-        rng = self._rng
+    def another(self) -> User:
+        """Draw one more person; after the staff: who is away for long, or left and kept an
+        account."""
+        rng, i = self._rng, self._next_user
+        self._next_user += 1
         given, surname = world.GIVEN_NAMES[i * 7 % 30], world.SURNAMES[(i * 11 + i // 30) % 30]
         suffix = str(i // 900) if i >= 900 else ""
         place = rng.choices(world.OFFICES, world.OFFICE_SHARES)[0]

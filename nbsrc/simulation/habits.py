@@ -95,22 +95,25 @@ class Habits:
         self.trips: dict[str, tuple[int, int, list[Source]]] = {}
         self.at_home: dict[str, list[bool]] = {}
         for user in company.users:
-            self.at_home[user.name] = [calendar.random() < user.remote for _ in range(DAYS)]
+            self._plan(user)
             if calendar.random() < 0.14:
-                first, away = (
-                    calendar.randrange(DAYS - 2),
-                    company.abroad(calendar, away_from=user.place),
-                )
-                pool = [
-                    s
-                    for kind in ("hotel", "mobile", "hosting")
-                    for s in company.pools[away.place.city, kind]
-                ]
-                self.trips[user.name] = (
-                    first,
-                    first + calendar.randint(1, 4),
-                    [away, *calendar.sample(pool, 2)],
-                )
+                first = calendar.randrange(DAYS - 2)
+                away = company.abroad(calendar, away_from=user.place)
+                kinds = ("hotel", "mobile", "hosting")
+                pool = [s for kind in kinds for s in company.pools[away.place.city, kind]]
+                last = first + calendar.randint(1, 4)
+                sources = [away, *calendar.sample(pool, 2)]
+                self.trips[user.name] = first, last, sources
+
+    def _plan(self, user: User) -> None:
+        calendar = self.company.calendar
+        self.at_home[user.name] = [calendar.random() < user.remote for _ in range(DAYS)]
+
+    def stranger(self) -> User:
+        """Draw a person who is not among the staff and has done nothing in the stream so far."""
+        user = self.company.another()
+        self._plan(user)
+        return user
 
     def somebody(self) -> User:
         """Draw a member of staff as chance draws who acts: the busy are met more often."""
@@ -166,9 +169,16 @@ class Habits:
         return [*failed, self.logon(time, user, source=source, ok=True)]
 
     def call(
-        self, time: int, user: User, *, source: Source | None = None, operation: str | None = None
+        self,
+        time: int,
+        user: User,
+        *,
+        source: Source | None = None,
+        operation: str | None = None,
+        ok: bool | None = None,
     ) -> Event:
-        """A call of the cloud's API; `operation` one of OPERATIONS instead of one drawn by role."""
+        """A call of the cloud's API; `operation` one of OPERATIONS instead of one drawn by role,
+        `ok` whether it is allowed instead of nearly always."""
         rng = self.rng
         if operation is None:
             name, service, kind, _ = rng.choices(OPERATIONS, _WEIGHTS[user.role])[0]
@@ -188,7 +198,7 @@ class Habits:
             service=service,
             tool=tool,
             resource=f"{kind}/{rng.choice(_RESOURCES[kind])}",
-            ok=rng.random() > 0.035,
+            ok=rng.random() > 0.035 if ok is None else ok,
         )
 
     def site(self, user: User | None) -> Site:

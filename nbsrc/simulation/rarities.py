@@ -1,26 +1,31 @@
 """What is rare in the simulated company and yet legitimate: nights, bursts and repetitions that
 resemble an incident."""
 
+from collections.abc import Callable, Sequence
 from copy import copy
 
 from nbsrc.simulation.habits import DAYS, Habits
 from nbsrc.simulation.products.base import Event
 from nbsrc.simulation.world import DAY, HOUR, MINUTE, SECOND
 
+Story = Callable[[Habits, int], list[Event]]
 
-def rarities(habits: Habits, n: int, typical: list[int]) -> list[Event]:
+
+def rarities(
+    habits: Habits, n: int, typical: list[int], further: Sequence[Story] = ()
+) -> list[Event]:
     """Draw the rare events of a stream of `n`, about 4% of them; `typical` are moments at which
-    people act."""
+    people act, `further` are stories to tell besides those of this module."""
     rng, start, end = habits.rng, habits.start, habits.start + DAYS * DAY
     events: list[Event] = []
     for night in range(DAYS):
         events += _nightly_jobs(habits, start + night * DAY, n)
-    for _ in range(max(1, n // 8000)):
-        for story in (_stale_password, _regular_polling, _handover, _new_colleague):
-            events += story(habits, rng.choice(typical))
-    for _ in range(max(1, n // 25_000)):
-        for story in (_night_deployment, _new_laptop):
-            events += story(habits, rng.choice(typical))
+    stories: list[Story] = [_stale_password, _regular_polling, _handover, _new_colleague]
+    stories *= max(1, n // 8000)
+    stories += [_night_deployment, _new_laptop] * max(1, n // 25_000)
+    stories += list(further) * max(2, n // 5000)
+    for story in stories:
+        events += story(habits, rng.choice(typical))
     rng.shuffle(events)
     return [event for event in events if start <= event["time"] < end][: n // 8]
 

@@ -17,17 +17,19 @@ from nbsrc.simulation.products.base import Event
 from nbsrc.simulation.rarities import rarities
 from nbsrc.simulation.scenarios import INCIDENTS
 from nbsrc.simulation.sensors import Sensors
+from nbsrc.simulation.unforeseen import UNFORESEEN
 from nbsrc.simulation.world import DAY, HOUR, ROLES
 
 SCENARIOS = tuple(INCIDENTS)
+_KINDS = INCIDENTS | {name: incident for name, (incident, _) in UNFORESEEN.items()}
 START = "2026-03-02T00:00:00Z"  # a Monday
 
 
 def checked_start(n: int, *, seed: int, start: str | datetime, scenarios: Sequence[str]) -> int:
     """Check what `simulate_events` is given; returns the start in epoch milliseconds."""
-    unknown = [name for name in scenarios if name not in INCIDENTS]
+    unknown = [name for name in scenarios if name not in _KINDS]
     if unknown:
-        raise ValueError(f"unknown scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
+        raise ValueError(f"unknown scenario {unknown[0]!r}; there are {', '.join(_KINDS)}")
     if n < 0:
         raise ValueError(f"n={n} events: give 0 or more")
     if scenarios and n < 1000:
@@ -190,7 +192,7 @@ def _incidents(habits: Habits, n: int, scenario: str, typical: list[int]) -> lis
                 if i < count - 1
                 else rng.uniform(min(0.73, i / count), 1)
             )
-            events = INCIDENTS[scenario](habits, typical[int(part * len(typical))], scale)
+            events = _KINDS[scenario](habits, typical[int(part * len(typical))], scale)
         instances.append(events)
     return instances
 
@@ -223,13 +225,16 @@ def simulate_events(
         n: how many events, those of the scenarios included.
         seed: equal arguments give equal events.
         start: the first moment, ISO 8601 or a datetime; UTC where it has no offset.
-        scenarios: names out of `SCENARIOS`; () gives a stream in which nothing goes wrong.
+        scenarios: names out of `SCENARIOS`, all of which is the default, or out of `UNFORESEEN`,
+            whose innocent look-alikes then appear as well; () gives a stream in which nothing goes
+            wrong.
         show_progress: draw a progress bar on stderr.
 
     Returns:
         The events, nested dictionaries sorted by `time` (epoch milliseconds), and a frame with a
         row for each event of a scenario: its `metadata.uid`, the scenario, and the number of the
-        instance, from 0. No event says it itself.
+        instance, from 0. A scenario and a number are one incident, which lasts from the first to
+        the last of its events. No event says it itself.
 
     Raises:
         ValueError: negative `n` or `seed`, fewer than 1,000 events with scenarios, an unknown
@@ -251,7 +256,8 @@ def simulate_events(
             labels += [(event["metadata"]["uid"], scenario, instance) for event in incident]
 
     n -= len(events)
-    rare = rarities(habits, n, typical)
+    look_alikes = [UNFORESEEN[name][1] for name in scenarios if name in UNFORESEEN]
+    rare = rarities(habits, n, typical, look_alikes)
     machines = int(n * 0.36)
     collecting = gc.isenabled()
     # millions of small objects that all stay: looking for garbage among them doubles the time
