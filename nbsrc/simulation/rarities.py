@@ -23,7 +23,7 @@ def rarities(
     stories: list[Story] = [_stale_password, _regular_polling, _handover, _new_colleague]
     stories *= max(1, n // 8000)
     stories += [_night_deployment, _new_laptop] * max(1, n // 25_000)
-    stories += list(further) * max(2, n // 5000)
+    stories += list(further) * max(2, n // 4000)
     for story in stories:
         events += story(habits, rng.choice(typical))
     rng.shuffle(events)

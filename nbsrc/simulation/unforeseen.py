@@ -99,27 +99,28 @@ def planned_scan(habits: Habits, at: int) -> list[Event]:
 def _reads(
     habits: Habits, at: int, user: User, source: Source, count: int, *, refused: float
 ) -> list[Event]:
-    """`count` calls of the API in quick succession that read one thing and another."""
+    """`count` calls of the API in quick succession that read one thing after another."""
     rng, events = habits.rng, []
-    for _ in range(count):
+    operations = rng.sample(_READING, len(_READING))
+    for i in range(count):
         at += round(rng.uniform(1, 40) * SECOND)
-        operation, ok = rng.choice(_READING), rng.random() > refused
+        operation, ok = operations[i % len(operations)], rng.random() > refused
         events.append(habits.call(at, user, source=source, operation=operation, ok=ok))
     return events
 
 
 def api_enumeration(habits: Habits, at: int, scale: float) -> list[Event]:
-    """Whoever holds somebody's key asks for all that there is to read; half of it is refused."""
+    """Whoever holds somebody's key asks for all that there is to read; much of it is refused."""
     rng, user = habits.rng, habits.somebody()
     pool = habits.company.pools[user.place.city, rng.choice(("mobile", "hosting"))]
-    return _reads(habits, at, user, rng.choice(pool), round(13 * scale), refused=0.5)
+    return _reads(habits, at, user, rng.choice(pool), round(13 * scale), refused=0.6)
 
 
 def stocktaking(habits: Habits, at: int) -> list[Event]:
     """A tool lists what is in use, or somebody in a new post finds out what they may read."""
     rng, company = habits.rng, habits.company
     user = habits.somebody() if rng.random() < 0.6 else rng.choice(company.accounts)
-    count, refused = rng.randint(8, 20), rng.uniform(0, 0.6)
+    count, refused = rng.randint(9, 20), rng.uniform(0.1, 0.7)
     return _reads(habits, at, user, habits.where(user, at), count, refused=refused)
 
 
