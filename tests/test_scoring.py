@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import polars as pl
 import pytest
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from nbsrc.events.read import read_events
 from nbsrc.scoring import __main__ as command
@@ -25,9 +27,10 @@ from nbsrc.scoring.__main__ import main
 from nbsrc.scoring.files import read_baseline, score_files
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
 
-COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons"]
+COLUMNS = ["row", "uid", "time", "score", "flagged", "reasons", "why"]
 START = 1_772_409_600_000  # 2026-03-02, epoch milliseconds
 USERS = 12
 
@@ -144,6 +147,9 @@ def test_scores_are_in_order_and_name_the_field_that_was_tampered_with(files, tr
     assert scores["flagged"][30] and scores["flagged"].sum() < 3
     assert scores["reasons"][20][0] == {"field": "src_endpoint.ip", "value": "198.51.100.7"}
     assert scores["reasons"][30][0] == {"field": "traffic.bytes", "value": "900000"}
+    user = events["actor"].struct.field("user").struct.field("name")[30]
+    assert scores["why"][30][0].startswith(f"traffic.bytes 900 kB (usual for user {user}: up to ")
+    assert scores["why"].is_null().equals(~scores["flagged"].alias("why"))
     assert all(len(set(fields(scores, row))) == 3 for row in range(300))
 
 
@@ -169,7 +175,8 @@ def test_every_form_of_the_same_events_gives_the_same_scores(form, files, traine
 
 def assert_same_scores(a: pl.DataFrame, b: pl.DataFrame) -> None:
     """Equal but for what the last digits of floats make of sums in another order."""
-    assert a.drop("score", "reasons").equals(b.drop("score", "reasons"))
+    told = ["score", "reasons", "why"]
+    assert a.drop(told).equals(b.drop(told))
     np.testing.assert_allclose(a["score"], b["score"], rtol=1e-4, atol=1e-3)
     assert (a["reasons"] == b["reasons"]).mean() > 0.97
 
@@ -189,7 +196,7 @@ def test_a_flat_file_of_another_kind_needs_no_configuration(tmp_path, capsys):
     assert {"field": "agent", "value": "scanner/1.0"} in scores["reasons"][17].to_list()[:2]
     assert scores["reasons"][18][0] == {"field": "bytes", "value": "4000000"}
     printed = capsys.readouterr().out
-    assert "bytes=4000000" in printed and "200 scored" in printed
+    assert "bytes 4 MB (usual for " in printed and "200 scored" in printed
 
 
 def test_rejected_lines_are_counted_and_shown_and_shift_nothing(files, trained, tmp_path, capsys):
@@ -233,10 +240,11 @@ def test_the_table_shows_the_ten_highest_scores_of_all_batches_and_obeys_no_term
     given = write_lines(tmp_path / "new.jsonl", events)
     report = score_files(scorer, [given], tmp_path / "scores.parquet", events_at_once=17)
     best = pl.read_parquet(tmp_path / "scores.parquet").sort("score", descending=True).head(10)
-    assert report.most_anomalous.equals(best)
+    assert report.most_anomalous.drop("why").equals(best.drop("why"))
     assert best["row"].is_in([20, 30]).sum() == 2
     table = command._table(report.most_anomalous).splitlines()
-    assert len(table) == 11 and all(line.isprintable() for line in table)
+    assert sum(not line.startswith("    ") for line in table) == 11
+    assert all(line.isprintable() for line in table)
     assert any("host\N{REPLACEMENT CHARACTER}7x" in line and "..." in line for line in table)
 
 
@@ -263,26 +271,22 @@ def test_an_excluded_field_is_never_a_reason(files, tmp_path):
     ]
 
 
-def test_values_of_every_type_are_told_as_text(scorer):
+def test_values_of_every_type_are_told_as_text():
     rows = pl.DataFrame({
         "text": ["a", None],
         "whole": [7, 8],
         "bytes": [b"\xff\x00", b""],
         # the second is beyond the calendar
-        "moment": pl.Series([0, 2**62]).cast(pl.Datetime("ms")),
+        "moment": pl.Series([START, 2**62]).cast(pl.Datetime("ms")),
         "span": pl.Series([1500, 2]).cast(pl.Duration("ms")),
     })  # fmt: skip
+    kinds = ("category", "category", "category", "time", "quantity")
+    columns = [Column(name, kind) for name, kind in zip(rows.columns, kinds, strict=True)]
     chosen = np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]])
-    reasons = scorer_module._reasons(rows, np.array(rows.columns), chosen)
+    reasons = scorer_module._reasons(rows, columns, chosen)
     assert [r["field"] for r in reasons[1]] == ["span", "moment", "bytes", "whole", "text"]
-    assert [r["value"] for r in reasons[1]] == ["2", str(2**62), "", "8", None]
-    first = {r["field"]: r["value"] for r in reasons[0]}
-    assert (first["text"], first["whole"], first["bytes"], first["span"]) == (
-        "a",
-        "7",
-        "ff00",
-        "1500",
-    )
+    assert [r["value"] for r in reasons[1]] == ["2", None, None, "8", None]
+    assert [r["value"] for r in reasons[0]] == ["a", "7", "ff00", "2026-03-02 00:00:00 UTC", "1500"]
 
 
 def test_columns_that_one_field_became_count_for_that_field(scorer):
@@ -303,6 +307,30 @@ def test_columns_that_one_field_became_count_for_that_field(scorer):
     for row in range(400):
         named = fields(scores, row)
         assert set(named) <= set(events.columns) and len(set(named)) == 3
+
+
+def test_each_flagged_event_is_a_valid_detection_finding(files, scorer, tmp_path, monkeypatch):
+    events = [json.loads(line) for line in (files / "new.jsonl").open()]
+    del events[30]["metadata"]["uid"], events[30]["time"]
+    given = write_lines(tmp_path / "new.jsonl", events)
+    out, alerts = tmp_path / "scores.parquet", tmp_path / "alerts.jsonl"
+    scores = scorer.score(read_events(given)[0])["score"]
+    monkeypatch.setattr(scorer.detector, "threshold_", scores.top_k(9).min())
+    score_files(scorer, [given], out, alerts=alerts, events_at_once=17)
+    flagged = pl.read_parquet(out).filter("flagged")
+    findings = [json.loads(line) for line in alerts.open()]
+    assert len(findings) == flagged.height == 8
+    for version in ("1.3.0", "1.8.0"):
+        schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(version))
+        check = jsonschema.Draft202012Validator(schema.get_class_schema("detection_finding", []))
+        assert [error.message for f in findings for error in check.iter_errors(f)] == []
+    for finding, event in zip(findings, flagged.iter_rows(named=True), strict=True):
+        evidence = finding["evidences"][0]["data"]
+        assert (evidence["uid"], evidence["score"]) == (event["uid"], event["score"])
+        assert finding["message"].startswith(event["why"][0])
+        related = finding["finding_info"].get("related_events", [])
+        assert related == ([] if event["uid"] is None else [{"uid": event["uid"]}])
+    assert len({finding["metadata"]["uid"] for finding in findings}) == 8
 
 
 # ---- What a score depends on
@@ -419,6 +447,11 @@ GIVEN = "--baseline {past} --events {new}"
         ("--baseline {past} --events {folder} --out {folder}/o", "among the events to read"),
         ("--baseline {past} --events {folder} --out {at}/o --model {folder}/m", "among the events"),
         (GIVEN + " --out {folder}/o --model {folder}", "in the model's folder"),
+        (GIVEN + " --out {at}/o --alerts {folder}", "--alerts {folder} is a folder"),
+        (GIVEN + " --out {at}/o --alerts {at}/none/a", "folder that does not exist"),
+        (GIVEN + " --out {at}/o --alerts {at}/folder/../o", "name two files"),
+        (GIVEN + " --out {at}/o --model {folder} --alerts {folder}/a", "in the model's folder"),
+        ("--baseline {past} --events {few} --out {at}/o --alerts {few}", "among the events"),
         (GIVEN + " --out {at}/o --epochs 0", "--epochs at least 1"),
         (GIVEN + " --out {at}/o --seed -1", "--seed at least 0"),
         (GIVEN + " --out {at}/o --false-alarms 1.5", "between 0 and 1"),
@@ -484,6 +517,10 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "other columns": of_other_columns,
     "newer": newer_encoder,
     "no network": lambda model: (model / "model.safetensors").unlink(),
+    "no counts": lambda model: (model / "usual.safetensors").unlink(),
+    "other counts": lambda model: (model / "usual.safetensors").write_bytes(
+        (model / "surprise.safetensors").read_bytes()
+    ),
     "cut": lambda model: (model / "model.safetensors").write_bytes(
         (model / "model.safetensors").read_bytes()[:-50]
     ),
@@ -508,7 +545,7 @@ def test_a_model_that_is_damaged_newer_or_of_other_columns_is_named(
     ("failure", "code"), [(KeyboardInterrupt(), 130), (OSError("no space left"), 2)]
 )
 @pytest.mark.parametrize(
-    "moment", ["saving the model", "scoring the second batch", "ending the file"]
+    "moment", ["saving the model", "scoring the second batch", "ending the file", "an alert"]
 )
 def test_what_stops_midway_leaves_the_old_file_and_no_parts(
     moment, failure, code, files, trained, scorer, tmp_path, monkeypatch, capsys
@@ -516,22 +553,26 @@ def test_what_stops_midway_leaves_the_old_file_and_no_parts(
     def fail(*_: Any, **__: Any) -> None:
         raise failure
 
-    out, model = tmp_path / "scores.parquet", trained[1]
+    out, alerts, model = tmp_path / "scores.parquet", tmp_path / "alerts.jsonl", trained[1]
     out.write_text("the last run's")
+    alerts.write_text("its alerts")
     if moment == "saving the model":
         model = tmp_path / "model"
         monkeypatch.setattr(Scorer, "train", lambda *_, **__: scorer)
         monkeypatch.setattr(scorer.detector, "save", fail)
     elif moment == "ending the file":
         monkeypatch.setattr(files_module.pq.ParquetWriter, "close", fail)
+    elif moment == "an alert":
+        monkeypatch.setattr(files_module, "findings", fail)
     else:
         calls = iter([Scorer.score_rows, fail])
         monkeypatch.setattr(Scorer, "score_rows", lambda *args: next(calls)(*args))
         monkeypatch.setattr(score_files, "__kwdefaults__", {"events_at_once": 100})
-    assert main(arguments(files, out, "--model", str(model))) == code
+    argv = arguments(files, out, "--model", str(model), "--alerts", str(alerts))
+    assert main(argv) == code
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and ("Interrupted. " if code == 130 else "no space left") in told
-    assert snapshot(tmp_path) == {str(out): b"the last run's"}
+    assert snapshot(tmp_path) == {str(out): b"the last run's", str(alerts): b"its alerts"}
 
 
 def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):

@@ -18,7 +18,7 @@ from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import Parser, printable, run
 
 PROG = "python -m nbsrc.scoring"
-SHOWN_WIDTH = 40  # characters of a value
+SHOWN_WIDTH = 40  # characters of a uid
 
 
 ABOUT = """\
@@ -31,6 +31,7 @@ The Parquet file has one row for each event that could be read, in the order giv
   row      its position, from 0        score    higher is stranger
   uid      its metadata.uid, or null   flagged  whether the score is above the alarm threshold
   time     in UTC, or null             reasons  the three fields that stand out most, with values
+                                       why      of flagged events, reasons beside what is usual
 
 examples:
   python -m nbsrc.scoring --baseline march/ --events april.jsonl.gz --out scores.parquet \\
@@ -49,6 +50,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "new events, to be scored"},
     "--out": {"type": Path, "metavar": "FILE", "required": True,
         "help": "the Parquet file to write, replaced if it is there"},
+    "--alerts": {"type": Path, "metavar": "FILE",
+        "help": "write a line of JSON for each flagged event, an OCSF Detection Finding, to this "
+                "file"},
     "--model": {"type": Path, "metavar": "DIR",
         "help": "load the model from this folder; if it is not there, train one and save it there"},
     "--exclude": {"nargs": "+", "default": [], "metavar": "FIELD",
@@ -78,9 +82,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _check(args: argparse.Namespace) -> None:
     """Raise what can be known to be wrong before the work, OSError or ValueError."""
     given: list[Path] = [*args.events, *(args.baseline or [])]
-    if args.out.is_dir():
-        raise ValueError(f"--out {args.out} is a folder: name a file in it")
-    for option, path in (("--out", args.out), ("--model", args.model)):
+    written = {"--out": args.out, "--alerts": args.alerts}
+    for option, path in written.items():
+        if path and path.is_dir():
+            raise ValueError(f"{option} {path} is a folder: name a file in it")
+    for option, path in (written | {"--model": args.model}).items():
         if path is None:
             continue
         if not path.resolve().parent.is_dir():
@@ -90,8 +96,10 @@ def _check(args: argparse.Namespace) -> None:
                 raise ValueError(
                     f"{option} {path} is among the events to read, in {read}: name another place"
                 )
-    if args.model is not None and _is_in(args.out, args.model):
-        raise ValueError(f"--out {args.out} is in the model's folder: name another place")
+        if option != "--model" and args.model is not None and _is_in(path, args.model):
+            raise ValueError(f"{option} {path} is in the model's folder: name another place")
+    if args.alerts and (_is_in(args.alerts, args.out) or _same_file(args.alerts, args.out)):
+        raise ValueError(f"--out and --alerts are both {args.alerts}: name two files")
     for read in given:
         if not read.exists():
             raise FileNotFoundError(f"no such file or folder: {read}")
@@ -155,7 +163,7 @@ def _run(args: argparse.Namespace) -> None:
         # All of them are told at the end.
         warnings.filterwarnings("ignore", "columns unknown at fit")
         scorer = _scorer(args)
-        report = score_files(scorer, args.events, args.out)
+        report = score_files(scorer, args.events, args.out, alerts=args.alerts)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     _print_rejects(report)
     if report.ignored:
@@ -178,25 +186,18 @@ def _print_rejects(report: Report) -> None:
 
 
 def _table(scores: pl.DataFrame) -> str:
-    """The scores as lines of text."""
-    lines = [("row", "score", "flagged", "time (UTC)", "uid", "reasons")]
+    """The scores as lines of text, the reasons of each below it."""
+    lines = [("row", "score", "flagged", "time (UTC)", "uid")]
     for row in scores.iter_rows(named=True):
-        reasons = (
-            f"{r['field']}={'(missing)' if r['value'] is None else _cut(r['value'])}"
-            for r in row["reasons"]
-        )
         time = "" if row["time"] is None else f"{row['time']:%Y-%m-%d %H:%M:%S}"
-        uid, flagged = _cut(row["uid"] or ""), "yes" if row["flagged"] else "no"
-        lines.append(
-            (str(row["row"]), f"{row['score']:.1f}", flagged, time, uid, ", ".join(reasons))
-        )
+        flagged = "yes" if row["flagged"] else "no"
+        uid = (row["uid"] or "")[:SHOWN_WIDTH]
+        lines.append((str(row["row"]), f"{row['score']:.1f}", flagged, time, uid))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = ("  ".join(map(str.ljust, line, widths)) for line in lines)
-    return "\n".join(printable(line).rstrip() for line in padded)
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= SHOWN_WIDTH else f"{value[: SHOWN_WIDTH - 3]}..."
+    text = ["  ".join(map(str.ljust, line, widths)) for line in lines]
+    for i, why in reversed(list(enumerate(scores["why"].to_list(), 1))):
+        text[i + 1 : i + 1] = [f"    {told}" for told in why]
+    return "\n".join(printable(line).rstrip() for line in text)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,9 @@
-"""Files of events in, one file of scores out, in batches: memory does not grow with the files."""
+"""Files of events in, a file of scores and one of alerts out, in batches: memory does not grow with
+the files."""
 
-from contextlib import ExitStack, closing
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from nbsrc.events.flatten import flatten
 from nbsrc.events.kinds import stack
 from nbsrc.events.lines import Reject
 from nbsrc.events.read import iter_events
+from nbsrc.scoring.alerts import findings
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.support.command import printable
 from nbsrc.support.files import whole
@@ -30,7 +34,7 @@ class Report:
     read: records, those rejected included. rejected: records, or stretches of a file, that are not
     events, and `first_rejects` the first of them as (file, row, reason). columns: those of the
     flattened events, and `ignored` those that the model does not know. most_anomalous: the rows of
-    the scores with the highest ones, highest first."""
+    the scores with the highest ones, highest first, each with its reasons in words."""
 
     read: int = 0
     rejected: int = 0
@@ -51,17 +55,21 @@ class Report:
         self.rejected += rejects.height
         self.first_rejects += rejects.head(SHOWN_REJECTS - len(self.first_rejects)).rows()
 
-    def add_scores(self, scores: pl.DataFrame) -> None:
-        """The scores of the events that were read next."""
-        self.flagged += int(scores["flagged"].sum())
-        best = pl.concat([self.most_anomalous, scores], how="diagonal")
-        self.most_anomalous = best.sort("score", "row", descending=[True, False]).head(SHOWN)
+    def add_scores(self, flagged: int, best: pl.DataFrame) -> None:
+        """The scores of the events that were read next: how many are flagged, and the highest."""
+        self.flagged += flagged
+        self.most_anomalous = highest(pl.concat([self.most_anomalous, best], how="diagonal"))
 
     def check(self, paths: list[Path]) -> None:
         """Raise ValueError if none of the records is an event."""
         if not self.scored:
             why = "".join(f": {describe(*reject)}" for reject in self.first_rejects[:1])
             raise ValueError(f"no event can be read from {', '.join(map(str, paths))}{why}")
+
+
+def highest(scores: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the highest scores, highest first."""
+    return scores.sort("score", "row", descending=[True, False]).head(SHOWN)
 
 
 def describe(file: str, row: int, reason: str) -> str:
@@ -92,19 +100,24 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
 
 
 def score_files(
-    scorer: Scorer, paths: list[Path], out: str | Path, *, events_at_once: int = EVENTS_AT_ONCE
+    scorer: Scorer,
+    paths: list[Path],
+    out: str | Path,
+    *,
+    alerts: str | Path | None = None,
+    events_at_once: int = EVENTS_AT_ONCE,
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
     One row for each event that could be read, in the order given, with the columns of
-    `Scorer.score`. `out` is there as a whole or not at all.
+    `Scorer.score`. The flagged ones also go to the file `alerts`, one OCSF Detection Finding a
+    line. Both files are there as a whole or not at all.
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
     shares a column with the model."""
-    report, writer = Report(), None
+    report, threshold = Report(), scorer.detector.threshold_
     with (
-        whole(Path(out)) as part,
-        ExitStack() as opened,
+        _written(Path(out), Path(alerts) if alerts else None, threshold) as write,
         tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
         closing(iter_events(paths, batch_size=events_at_once)) as batches,
     ):
@@ -112,17 +125,40 @@ def score_files(
             if events.height:
                 rows = flatten(events)
                 report.columns |= set(rows.columns)
-                scores = scorer.score_rows(rows).with_columns(pl.col("row") + report.scored)
-                report.add_scores(scores)
-                table = scores.to_arrow(compat_level=pl.CompatLevel.oldest())
-                if writer is None:
-                    writer = opened.enter_context(
-                        pq.ParquetWriter(part, table.schema, compression="zstd")
-                    )
-                writer.write_table(table)
+                scores = scorer.score_rows(rows)
+                best = highest(scores)
+                best = best.with_columns(scorer.explain(rows[best["row"]], best["reasons"]))
+                moved = pl.col("row") + report.scored
+                report.add_scores(int(scores["flagged"].sum()), best.with_columns(moved))
+                write(scores.with_columns(moved))
             report.add_read(events, rejects)
             bar.update(events.height)
         report.check(paths)
         scorer.check_columns(report.columns)
     report.ignored = report.columns - scorer.known
     return report
+
+
+@contextmanager
+def _written(
+    out: Path, alerts: Path | None, threshold: float
+) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """A function that appends scores to the Parquet file `out`, and their findings to `alerts`."""
+    with ExitStack() as opened:
+        part = opened.enter_context(whole(out))
+        lines, writer = None, None
+        if alerts is not None:
+            beside = opened.enter_context(whole(alerts))
+            lines = opened.enter_context(beside.open("w", encoding="utf-8", newline="\n"))
+
+        def write(scores: pl.DataFrame) -> None:
+            nonlocal writer
+            table = scores.to_arrow(compat_level=pl.CompatLevel.oldest())
+            if writer is None:
+                made = pq.ParquetWriter(part, table.schema, compression="zstd")
+                writer = opened.enter_context(made)
+            writer.write_table(table)
+            if lines is not None:
+                lines.writelines(json.dumps(f) + "\n" for f in findings(scores, threshold))
+
+        yield write

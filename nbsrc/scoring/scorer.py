@@ -1,8 +1,9 @@
-"""A scorer: what was learned from past events, and what it makes of new ones.
+"""What was learned from past events, and what it makes of new ones.
 
-scorer = Scorer.train(read_events("past.jsonl")[0])
-scores = scorer.score(read_events("new.jsonl")[0])
-"""
+    scorer = Scorer.train(read_events("past.jsonl")[0])
+    scores = scorer.score(read_events("new.jsonl")[0])
+
+What is learned is an encoder, a detector, and what is usual, to tell reasons by."""
 
 import os
 import tempfile
@@ -15,11 +16,16 @@ import polars as pl
 from nbsrc.detection.base import FALSE_ALARMS
 from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.events.flatten import flatten
+from nbsrc.events.text import as_text
+from nbsrc.scoring.reasons import reasons
+from nbsrc.scoring.usual import Usual, contexts_of
 from nbsrc.selfsupervised.batches import check_columns
 from nbsrc.selfsupervised.model import masked_model
 from nbsrc.selfsupervised.pretraining import pretrain
 from nbsrc.support.command import first_line
+from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
+from nbsrc.tabular.expressions import each, value
 from nbsrc.training import default_device
 
 EPOCHS = 10
@@ -32,19 +38,24 @@ class Scorer:
     label.
 
     encoder: fitted on the flattened past events. detector: fitted on what the encoder made of them.
-    Raises ValueError if the detector has other columns than the encoder.
+    usual: the counts of their values. Raises ValueError if the detector has other columns than the
+    encoder.
     """
 
-    def __init__(self, encoder: EventEncoder, detector: SurpriseDetector) -> None:
+    def __init__(self, encoder: EventEncoder, detector: SurpriseDetector, usual: Usual) -> None:
         check_columns(detector.model, encoder.transform(pl.DataFrame()))
         self.encoder = encoder
         self.detector = detector
-        told = encoder.describe()
-        self.known = frozenset(told["column"])
-        self.kept = frozenset(told.filter(decision="kept")["column"])
-        # A derived column is named COLUMN.hour_sin or COLUMN.present.
+        self.usual = usual
+        columns = {c.column: c for c in encoder.columns_}
+        self.known = frozenset(columns)
+        self.kept = frozenset(name for name, c in columns.items() if c.kept)
+        # What the network sees: a column, or what was derived from it, named COLUMN.hour_sin, ...
         names = detector.model.names
-        self._fields = [name if name in self.kept else name.rpartition(".")[0] for name in names]
+        self._columns = [
+            columns[name if name in self.kept else name.rpartition(".")[0]] for name in names
+        ]
+        self._told_of = {name for name, c in columns.items() if c.reason != "excluded"}
 
     @classmethod
     def train(
@@ -78,7 +89,10 @@ class Scorer:
         model = masked_model(encoded, seed=seed)
         batch_size = max(16, min(BATCH_SIZE, rows.height // FEWEST_STEPS))
         pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=batch_size, progress=progress)
-        return cls(encoder, SurpriseDetector(model, false_alarms=false_alarms).fit(encoded))
+        detector = SurpriseDetector(model, false_alarms=false_alarms).fit(encoded)
+        kept = [c for c in encoder.columns_ if c.kept]
+        known = {c.column for c in encoder.columns_ if c.reason != "excluded"}
+        return cls(encoder, detector, Usual.of(rows, kept, known))
 
     def save(self, folder: str | Path) -> None:
         """Write what was learned into the new folder `folder`, as a whole. Raises FileExistsError
@@ -90,6 +104,7 @@ class Scorer:
             made = Path(scratch) / "model"
             self.encoder.save(made / "encoder.safetensors")
             self.detector.save(made)
+            self.usual.save(made / "usual.safetensors")
             os.rename(made, folder)
 
     @classmethod
@@ -97,12 +112,11 @@ class Scorer:
         """What `save` wrote. Raises ValueError if `folder` holds no such model, a damaged or a
         newer one."""
         try:
-            encoder, detector = (
-                EventEncoder.load(Path(folder) / "encoder.safetensors"),
-                SurpriseDetector.load(folder),
-            )
+            folder = Path(folder)
+            encoder = EventEncoder.load(folder / "encoder.safetensors")
+            detector = SurpriseDetector.load(folder)
             detector.model.to(default_device())
-            return cls(encoder, detector)
+            return cls(encoder, detector, Usual.load(folder / "usual.safetensors"))
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the model in {folder} cannot be loaded: {first_line(error)}"
@@ -115,7 +129,8 @@ class Scorer:
         stranger), `flagged` (whether the score is above what the share `false_alarms` of normal
         events exceeds), `reasons` (a list of structs `field`, `value`: of the three objects of the
         event that surprise most, the field that does, the most surprising one first, and the values
-        as text; null is a missing one). `uid` and `time` are null where unknown.
+        as text; null is a missing one), `why` (the reasons in words, beside what is usual; null
+        where not flagged). `uid` and `time` are null where unknown.
 
         The time is `time` or OCSF's other ones; without those, that of the only column of times
         there is.
@@ -138,47 +153,65 @@ class Scorer:
     def score_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`score` for events that are flattened already; what they do not share is missing."""
         encoded = self.encoder.transform(rows)
-        scores, reasons = self.detector.judge(encoded)
-        uid = (
-            _text(rows["metadata.uid"])
-            if "metadata.uid" in rows.columns
-            else pl.repeat(None, rows.height, eager=True)
+        scores, chosen = self.detector.judge(encoded)
+        flagged = scores > self.detector.threshold_
+        uid, time = pl.lit(None, pl.String), pl.Series("time", encoded.time)
+        if "metadata.uid" in rows.columns:
+            uid = as_text("metadata.uid", rows.schema["metadata.uid"])
+        scored = rows.select(
+            pl.int_range(pl.len()).alias("row"),
+            uid.alias("uid"),
+            time.set(time == 0, None).cast(pl.Datetime("ms", "UTC")),
+            pl.Series("score", scores, pl.Float64),
+            pl.Series("flagged", flagged),
+            _reasons(rows, self._columns, chosen).alias("reasons"),
         )
-        time = pl.Series(encoded.time).cast(pl.Datetime("ms", "UTC"))
-        return pl.DataFrame({
-            "row": pl.int_range(rows.height, eager=True),
-            "uid": uid.cast(pl.String),
-            "time": time.set(pl.Series(encoded.time == 0), None),
-            "score": scores.astype(np.float64),
-            "flagged": scores > self.detector.threshold_,
-            "reasons": _reasons(rows, self._fields, reasons),
-        })  # fmt: skip
+        places = scored["row"].filter(scored["flagged"])
+        why = self.explain(rows[places], scored["reasons"][places])
+        return scored.join(
+            why.to_frame().insert_column(0, places), on="row", how="left", maintain_order="left"
+        )
+
+    def explain(self, rows: pl.DataFrame, chosen: pl.Series) -> pl.Series:
+        """The reasons of flattened events in words, beside what is usual: a list of texts each.
+
+        chosen: their `reasons`, as `score_rows` gives them."""
+        fields = [[reason["field"] for reason in own] for own in chosen]
+        columns = {c.column: c for c in self._columns}
+        asked = {name for own in fields for name in own}.intersection(rows.columns)
+        values = each(rows, [columns[name] for name in sorted(asked)], value)
+        events = values.rows(named=True) or [{}] * rows.height
+        contexts = contexts_of(rows, self._told_of).rows()
+        why = [
+            reasons([columns[name] for name in own], event, context, self.usual)
+            for own, event, context in zip(fields, events, contexts, strict=True)
+        ]
+        return pl.Series("why", why, pl.List(pl.String))
 
 
-def _reasons(rows: pl.DataFrame, fields: list[str], chosen: np.ndarray) -> pl.Series:
-    """A list of structs (field, value) for each row; chosen (rows, k) are indices into `fields`."""
+def _reasons(rows: pl.DataFrame, columns: list[Column], chosen: np.ndarray) -> pl.Series:
+    """A list of structs (field, value) for each row; chosen (rows, k) are places in `columns`."""
     flat = chosen.ravel()
     by_field = np.argsort(flat, kind="stable")
     present, starts = np.unique(flat[by_field], return_index=True)
     parts = [pl.Series(dtype=pl.String)]
-    there = set(rows.columns)
-    for index, places in zip(present, np.split(by_field, starts[1:]), strict=True):
-        name = fields[index]
-        if name in there:
-            parts.append(_text(rows[name].gather(places // chosen.shape[1])))
+    for i, places in zip(present, np.split(by_field, starts[1:]), strict=True):
+        if columns[i].column in rows.columns:
+            own = rows.select(pl.col(columns[i].column).gather(places // chosen.shape[1]))
+            parts.append(_texts(columns[i], own))
         else:
             parts.append(pl.repeat(None, len(places), dtype=pl.String, eager=True))
     values = pl.concat([part.alias("value") for part in parts]).gather(np.argsort(by_field))
-    reasons = pl.DataFrame({"field": pl.Series(fields).gather(flat), "value": values}).to_struct()
-    return reasons.reshape(chosen.shape).arr.to_list()
+    names = pl.Series([column.column for column in columns]).gather(flat)
+    pairs = pl.DataFrame({"field": names, "value": values}).to_struct()
+    return pairs.reshape(chosen.shape).arr.to_list()
 
 
-def _text(series: pl.Series) -> pl.Series:
-    if series.dtype == pl.Binary:
-        return series.bin.encode("hex")
-    if series.dtype == pl.Duration:
-        return series.dt.total_milliseconds().cast(pl.String)
-    try:
-        return series.cast(pl.String, strict=False)
-    except pl.exceptions.PanicException:  # a date beyond the calendar: its number, then
-        return series.to_physical().cast(pl.String)
+def _texts(column: Column, rows: pl.DataFrame) -> pl.Series:
+    """The column's values as texts, a moment as date and time."""
+    made = each(rows, [column], value).select(pl.all().alias("value"))
+    if column.kind == "time":
+        return made.select(
+            pl.from_epoch("value", "ms").dt.to_string("%Y-%m-%d %H:%M:%S UTC")
+        ).to_series()
+    return made.select(as_text("value", made.schema["value"])).to_series()
