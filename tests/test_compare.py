@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nbsrc import training
 from nbsrc.detection.experiment import (
     CONTAMINATION,
     detection_experiment,
@@ -16,6 +17,13 @@ from nbsrc.detection.methods import METHODS
 from nbsrc.tabular.encoded import rows_of
 
 USUAL = [name for name, method in METHODS.items() if not method.reads_network]
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch):
+    """Runs this small take less time than a second process takes to start; that processes side by
+    side give the same is tested in test_degradation."""
+    monkeypatch.setattr(training, "cpu_count", lambda: 1)
 
 
 def usual_scores(name, past, new):
