@@ -84,3 +84,17 @@ def test_a_room_says_what_it_is_for_and_holds_nothing_else():
     for path in PACKAGE.glob("*/__init__.py"):
         (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
         assert isinstance(docstring, ast.Expr) and "May import" in ast.unparse(docstring), path
+
+
+def test_the_map_in_the_readme_names_every_module_and_no_other():
+    """A line a file or folder, indented as it lies, with what it is."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("```text\nnbsrc/\n")[1]
+    listed, folders = [], [""]
+    for line in text.split("```")[0].splitlines():
+        name, what = line.split(maxsplit=1)
+        folders[(len(line) - len(line.lstrip())) // 2 :] = [name]
+        listed.append("".join(folders))
+        assert what
+    there = {path.relative_to(PACKAGE).as_posix() for path in FILES.values()}
+    rooms = {f"{path.removesuffix('__init__.py')}" for path in there if "__init__" in path}
+    assert sorted(listed) == sorted({path for path in there if "__init__" not in path} | rooms)
