@@ -26,11 +26,17 @@ def shorten(attribute: re.Match) -> str:
     return f'{attribute[1]}="{" ".join(value.split())}"'
 
 
+def compact(svg: str) -> str:
+    """matplotlib's SVG without what says only when and by what it was drawn."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    return re.sub(r">\s+<", "><", NUMBERS.sub(shorten, svg))
+
+
 def for_page(svg: str, *, name: str, alt: str) -> str:
     """matplotlib's SVG as an element of a page, its ids made unique by ``name``."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = NUMBERS.sub(shorten, svg).replace("xlink:href", "href")
+    svg = re.sub(r"<style.*?</style>", "", compact(svg), flags=re.DOTALL)
+    svg = svg.replace("xlink:href", "href")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
@@ -39,7 +45,7 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     svg = re.sub(
         r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg
     )
-    start, rest = re.sub(r">\s+<", "><", svg).split(">", 1)
+    start, rest = svg.split(">", 1)
     width, height = (
         round(float(n) * 4 / 3) for n in re.findall(r' (?:width|height)="([\d.]+)pt"', start)
     )

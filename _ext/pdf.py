@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import yaml
+from book import ROOT, chapter_paths
 from bs4 import BeautifulSoup, Tag
 from chromium import MISSING, find, launched
 from pypdf import PdfReader
-
-from notebooks import ROOT, chapter_paths
 
 SITE = ROOT / "_build" / "html"
 PDF = ROOT / "_build" / "book.pdf"

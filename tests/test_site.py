@@ -8,10 +8,9 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from book import chapter_paths, exported_paths
 from bs4 import BeautifulSoup
 from website import notebook_links
-
-from notebooks import chapter_paths, exported_paths
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [path.stem for path in chapter_paths()]
