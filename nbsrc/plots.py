@@ -83,9 +83,13 @@ class Table:
     Args:
         frame: the rows; its column names are the headers. formats: a format specification for each
         column that needs one, such as ``{"error": ".1%"}``.
+
+    Raises ValueError for a frame without rows: on a page it would be a heading over nothing.
     """
 
     def __init__(self, frame: pl.DataFrame, formats: Mapping[str, str] | None = None) -> None:
+        if frame.is_empty():
+            raise ValueError(f"a table without rows; its columns: {', '.join(frame.columns)}")
         formats = formats or {}
         self.header = frame.columns
         self.numeric = [dtype.is_numeric() for dtype in frame.dtypes]

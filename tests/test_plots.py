@@ -154,6 +154,11 @@ def test_a_table_has_headers_and_escapes_what_it_shows():
     assert repr(table).splitlines()[1].split() == ["12.5%", "x", "&", "y"]
 
 
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(ValueError, match="without rows; its columns: kind, error"):
+        plots.Table(pl.DataFrame(schema={"kind": pl.String, "error": pl.Float64}))
+
+
 def test_a_tree_shows_every_attribute_of_a_nested_event():
     event = {"time": 1, "actor": {"user": {"name": "<ana>"}}, "tags": ["a", {"b": None}]}
     page = plots.Tree(event, name="Event")._repr_html_()
