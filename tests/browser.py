@@ -15,16 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def site():
+def site(building):
     """The folder of the built site, up to date by `make build`, which executes only what has
     changed."""
-    done = subprocess.run(
-        ["make", "-o", ".venv/.ready", "build"],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    command = ["make", "-o", ".venv/.ready", "build"]
+    with building:
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return ROOT / "_build" / "html"
 

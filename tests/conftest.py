@@ -1,9 +1,12 @@
 """What several test files share: the browser, and a small encoded stream with habits to learn, for
 tests that need no OCSF."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from nbsrc.tabular.encoded import EncodedEvents
 
@@ -12,18 +15,31 @@ torch.set_num_threads(1)
 
 pytest_plugins = ["browser"]
 
-BOOK = {"executed", "site"}  # the fixtures that take minutes
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests of the whole book. Where several processes run the tests, one of them runs all
-    that are marked, and each file's others stay together, so that what they share is made once."""
+    """Mark the tests of the whole book. Where two processes run the tests, one begins with the
+    chapters, each file's other tests stay together, so that what they share is made once, and those
+    of the built site come last."""
+    places = {}
     for item in items:
-        if BOOK & set(getattr(item, "fixturenames", ())):
+        needs = getattr(item, "fixturenames", ())
+        if "executed" in needs or "site" in needs:
             item.add_marker("book")
-        book = item.get_closest_marker("book")
-        item.add_marker(pytest.mark.xdist_group("book" if book else item.path.name))
+        item.add_marker(
+            pytest.mark.xdist_group(item.path.name + " executed" * ("executed" in needs))
+        )
+        places[item] = 0 if "executed" in needs else 2 if "site" in needs else 1
+    items.sort(key=places.__getitem__)
+
+
+@pytest.fixture(scope="session")
+def building():
+    """Held by whoever executes chapters or builds the site; another process waits, and finds what
+    was made."""
+    lock = Path(__file__).parents[1] / "_build" / "tests.lock"
+    lock.parent.mkdir(exist_ok=True)
+    return FileLock(lock)
 
 
 USERS, HOSTS, OPERATIONS = 20, 20, 8

@@ -26,14 +26,15 @@ CHAPTERS = [page for page in PAGES if chapters.is_chapter(page)]
 
 
 @pytest.fixture(scope="session")
-def executed():
+def executed(building):
     """Each chapter's executed notebook; the build reuses the execution, and takes over one that it
     has made."""
     notebooks: dict[Path, NotebookNode] = {}
 
     def get(path: Path) -> NotebookNode:
         if path not in notebooks:
-            notebooks[path] = chapters.executed_chapter(path)
+            with building:
+                notebooks[path] = chapters.executed_chapter(path)
         return notebooks[path]
 
     return get
