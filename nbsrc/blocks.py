@@ -8,8 +8,6 @@ Every block maps (batch, in_channels, height, width) to
 (batch, channels * expansion, ceil(height / stride), ceil(width / stride)).
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,4 @@
-"""Real images that are there without a download: scikit-learn's 1,797 scans of handwritten
-digits."""
-
-from __future__ import annotations
+"""Real images without a download: scikit-learn's 1,797 scans of handwritten digits."""
 
 from typing import NamedTuple
 
@@ -13,8 +10,10 @@ from torch import Tensor
 
 
 class Digits(NamedTuple):
-    """Images (n, 1, 8, 8), float32, standardised by the training set's mean and deviation; labels
-    (n,), 0 to 9."""
+    """Images (n, 1, 8, 8), float32, standardised by the training set's mean and deviation.
+
+    Labels (n,), 0 to 9.
+    """
 
     train_images: Tensor
     train_labels: Tensor

@@ -1,14 +1,17 @@
 """How the size of the gradient changes from layer to layer, in plain and residual stacks.
 
-Three stacks of equal shape, ``depth`` fully connected layers of equal width:
+Four stacks of equal shape, ``depth`` fully connected layers of equal width, one of which computes
 
 - "plain": relu(W x + b),
-- "plain + BatchNorm": relu(BatchNorm(W x)),
-- "residual": x + relu(W x + b).
+- "plain + BatchNorm": relu(BatchNorm(W x + b)),
+- "residual": x + W relu(x) + b,
+- "residual + BatchNorm": x + W relu(BatchNorm(x)) + b.
+
+In the residual ones ReLU stands before W, so that what is added can have either sign and the skip
+is a true identity (He et al. 2016b, arXiv:1603.05027, one layer in place of two).
 """
 
-from __future__ import annotations
-
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 from nbsrc.digits import load_digits
 from nbsrc.training import default_device
 
-KINDS = ("plain", "plain + BatchNorm", "residual")
+KINDS = ("plain", "plain + BatchNorm", "residual", "residual + BatchNorm")
 
 
 class Layer(nn.Module):
@@ -30,15 +33,14 @@ class Layer(nn.Module):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, however: {kind!r}")
-        self.linear = nn.Linear(
-            width, width
-        )  # BatchNorm makes the bias idle, but so the three start from equal draws
-        self.norm = nn.BatchNorm1d(width) if kind == "plain + BatchNorm" else nn.Identity()
-        self.skip = kind == "residual"
+        self.linear = nn.Linear(width, width)
+        self.norm = nn.BatchNorm1d(width) if kind.endswith("BatchNorm") else nn.Identity()
+        self.skip = kind.startswith("residual")
 
     def forward(self, x: Tensor) -> Tensor:
-        out = torch.relu(self.norm(self.linear(x)))
-        return x + out if self.skip else out
+        if self.skip:
+            return x + self.linear(torch.relu(self.norm(x)))
+        return torch.relu(self.norm(self.linear(x)))
 
 
 class Stack(nn.Module):
@@ -58,19 +60,21 @@ class Stack(nn.Module):
         return self.head(self.layers(x.flatten(1)))
 
 
+def weights_in_order(model: nn.Module) -> list[Tensor]:
+    """The weights of the linear and convolutional layers, in the order of their registration."""
+    return [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+
+
 def gradient_norms(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[float]:
     """Norm of the cross-entropy's gradient at each layer's weights, in depth order.
 
     One backward pass over one batch in train mode; the L2 norm of the gradient of the weight
-    of every linear and convolutional layer, in the order in which the model registers them,
-    the classifier last. Norms of layers of equal shape can be compared; those of unlike
-    shapes can't. Gradients and mode are left as they were found.
+    of every linear and convolutional layer, the classifier last. Norms of layers of equal shape
+    can be compared; those of unlike shapes can't. The model is left as it was found.
     """
-    weights = [m.weight for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    was_training = model.training
-    model.train()
-    gradients = torch.autograd.grad(F.cross_entropy(model(inputs), targets), weights)
-    model.train(was_training)
+    model = copy.deepcopy(model).train()  # a pass in train mode moves BatchNorm's averages
+    loss = F.cross_entropy(model(inputs), targets)
+    gradients = torch.autograd.grad(loss, weights_in_order(model))
     # In double precision: the square of 1e-25 underflows in single.
     return [gradient.double().norm().item() for gradient in gradients]
 
@@ -103,9 +107,8 @@ def gradient_flow(
     for depth in depths:
         for seed in seeds:
             for kind in KINDS:
-                torch.manual_seed(
-                    seed
-                )  # the same draws for every kind: their linear layers start alike
+                # The same draws for every kind: their linear layers start alike.
+                torch.manual_seed(seed)
                 norms = gradient_norms(Stack(kind, depth).to(device), images, labels)[:-1]
                 rows += [(kind, depth, seed, layer, norm) for layer, norm in enumerate(norms, 1)]
     return pl.DataFrame(rows, schema=["kind", "depth", "seed", "layer", "norm"], orient="row")

@@ -1,13 +1,11 @@
 """How the book looks: figure style, one colour per method, tables, the line that says what made a
 page."""
 
-from __future__ import annotations
-
 import html
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import matplotlib.pyplot as plt
@@ -15,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
@@ -27,13 +26,14 @@ COLORS = {
     "plain": palette.VERMILION,
     "plain + BatchNorm": palette.PURPLE,
     "residual": palette.BLUE,
+    "residual + BatchNorm": palette.SKY,
     "training": palette.GREEN,
     "test": palette.ORANGE,
     "ResNet": palette.BLUE,
     "FT-Transformer": palette.SKY,
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
-MARKERS |= {"ResNet": "o", "FT-Transformer": "D"}
+MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D"}
 
 
 class Look(Protocol):
@@ -81,23 +81,30 @@ class Table:
     """A table of numbers for a page: right-aligned, with headers that screen readers can announce.
 
     Args:
-        frame: the rows; its column names are the headers. formats: a format specification for each
-        column that needs one, such as ``{"error": ".1%"}``.
+        frame: the rows; its column names are the headers.
+        formats: for each column that needs one, a format specification such as ``".1%"`` or a
+            function such as `two_digits`.
 
     Raises ValueError for a frame without rows: on a page it would be a heading over nothing.
     """
 
-    def __init__(self, frame: pl.DataFrame, formats: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, frame: pl.DataFrame, formats: Mapping[str, str | Callable[[float], str]] | None = None
+    ) -> None:
         if frame.is_empty():
             raise ValueError(f"a table without rows; its columns: {', '.join(frame.columns)}")
         formats = formats or {}
+
+        def text(name: str, value: object) -> str:
+            how = formats.get(name, "")
+            if value is None:
+                return ""
+            return format(value, how) if isinstance(how, str) else how(value)  # type: ignore[arg-type]
+
         self.header = frame.columns
         self.numeric = [dtype.is_numeric() for dtype in frame.dtypes]
         self.rows = [
-            [
-                "" if value is None else format(value, formats.get(name, ""))
-                for name, value in row.items()
-            ]
+            [text(name, value) for name, value in row.items()]
             for row in frame.iter_rows(named=True)
         ]
 
@@ -107,17 +114,32 @@ class Table:
             scope = ' scope="col"' if tag == "th" else ""
             return "".join(
                 f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>'
-                for s, c in zip(side, cells)
+                for s, c in zip(side, cells, strict=False)
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
-        return f'<table class="dataframe table"><thead><tr>{line(self.header, "th")}</tr></thead><tbody>{body}</tbody></table>'
+        head = f"<thead><tr>{line(self.header, 'th')}</tr></thead>"
+        return f'<table class="dataframe table">{head}<tbody>{body}</tbody></table>'
 
     def __repr__(self) -> str:
-        width = [max(map(len, column)) for column in zip(self.header, *self.rows)]
+        lines = [self.header, *self.rows]
+        width = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, width)) for row in [self.header, *self.rows]
+            "  ".join(c.rjust(w) for c, w in zip(line, width, strict=True)) for line in lines
         )
+
+
+def two_digits(value: float) -> str:
+    """A positive number by its first two digits, as one writes it.
+
+    >>> [two_digits(value) for value in (73_120.0, 47.2, 1.0, 0.166, 1.69e-23)]
+    ['73,000', '47', '1.0', '0.17', '1.7 × 10⁻²³']
+    """
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    if int(exponent) in range(-3, 6):
+        return f"{float(f'{value:.1e}'):,.{max(0, 1 - int(exponent))}f}"
+    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits} × 10{raised}"
 
 
 class Tree:
@@ -142,10 +164,12 @@ class Tree:
                     f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
                 )
             lines = "".join(branch(key, below) for key, below in inside)
-            return f"<li><details><summary><code>{html.escape(name)}</code>: {about}</summary><ul>{lines}</ul></details></li>"
+            summary = f"<summary><code>{html.escape(name)}</code>: {about}</summary>"
+            return f"<li><details>{summary}<ul>{lines}</ul></details></li>"
 
         lines = "".join(branch(key, value) for key, value in self.event.items())
-        return f'<details open class="tree"><summary>{html.escape(self.name)}</summary><ul>{lines}</ul></details>'
+        summary = f"<summary>{html.escape(self.name)}</summary>"
+        return f'<details open class="tree">{summary}<ul>{lines}</ul></details>'
 
     def __repr__(self) -> str:
         return f"{self.name}\n{json.dumps(self.event, indent=2)}"
@@ -181,7 +205,7 @@ def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> 
 def plot_degradation(table: pl.DataFrame) -> None:
     """Training and test error against depth, from `nbsrc.degradation.depth_experiment`."""
     _, axes = plt.subplots(1, 2, sharey=True)
-    for ax, part in zip(axes, ("train", "test")):
+    for ax, part in zip(axes, ("train", "test"), strict=False):
         for kind in ("plain", "residual"):
             mean_and_range(ax, table.filter(kind=kind), "depth", f"{part}_error", kind)
         ax.set(
@@ -194,29 +218,113 @@ def plot_degradation(table: pl.DataFrame) -> None:
     axes[0].legend()
 
 
-def plot_gradient_flow(table: pl.DataFrame) -> None:
-    """Gradient norm per layer, one panel a depth, from `nbsrc.gradient_flow.gradient_flow`."""
-    depths = table["depth"].unique().sort()
-    _, axes = plt.subplots(1, len(depths), sharey=True)
-    for ax, depth in zip(axes, depths):
+def plot_gradient_flow(
+    table: pl.DataFrame, *, panels: str = "depth", titles: Sequence[str] = (), value: str = "norm"
+) -> None:
+    """A gradient's size per layer, mean and range over seeds; one panel a value of ``panels``.
+
+    Tables are those of `nbsrc.gradient_flow.gradient_flow` and
+    `nbsrc.degradation.gradient_table`.
+    """
+    columns = table[panels].unique().sort()
+    titles = titles or [f"{depth} layers" for depth in columns]
+    _, axes = plt.subplots(1, len(columns), sharey=True)
+    for ax, column, title in zip(axes, columns, titles, strict=True):
         for kind in table["kind"].unique(maintain_order=True):
-            norms = (
-                table.filter(kind=kind, depth=depth)
-                .group_by("layer")
-                .agg(pl.col("norm").log().mean().exp())
+            own = table.filter(pl.col("kind") == kind, pl.col(panels) == column)
+            size = pl.col(value)
+            own = own.group_by("layer").agg(
+                size.log().mean().exp(), size.min().alias("low"), size.max().alias("high")
             )
-            norms = norms.sort("layer")
-            ax.semilogy(norms["layer"], norms["norm"], color=COLORS[kind], label=kind)
-        ax.set(title=f"{depth} layers", xlabel="layer (1 is next to the input)")
-    axes[0].set_ylabel("norm of the weights' gradient")
+            own = own.sort("layer")
+            ax.semilogy(own["layer"], own[value], color=COLORS[kind], label=kind)
+            ax.fill_between(
+                own["layer"], own["low"], own["high"], color=COLORS[kind], alpha=0.2, linewidth=0
+            )
+        ax.set(title=title, xlabel="layer (1 is next to the input)")
+    of = "" if value == "norm" else " / of the weights"
+    axes[0].set_ylabel(f"norm of the weights' gradient{of}")
     axes[0].legend(fontsize=8)
+
+
+def plot_similarity(table: pl.DataFrame) -> None:
+    """Similarity of gradients against depth, from `nbsrc.shattered.gradient_similarity`."""
+    _, ax = plt.subplots(figsize=(5, 3.2))
+    for kind in ("plain", "residual"):
+        mean_and_range(ax, table.filter(kind=kind), "depth", "cosine", kind)
+    ax.axhline(0, color=INK, linewidth=0.8, linestyle=":")
+    ax.set(xlabel="depth (weighted layers)", ylabel="cosine of the two gradients")
+    ax.set_xticks(table["depth"].unique().sort())
+    ax.legend()
+
+
+def plot_lesions(table: pl.DataFrame) -> None:
+    """Error after one block is taken out, by block, and after several, by their number."""
+    _, axes = plt.subplots(1, 2, sharey=True)
+    for (depth, kind), net in table.group_by("depth", "kind", maintain_order=True):
+        style = {"color": COLORS[str(kind)], "marker": MARKERS[str(kind)], "markersize": 4}
+        style |= {"label": f"{kind}, {depth} layers", "linestyle": "--" if depth > 20 else "-"}
+        for ax, lesions in zip(axes, (["one out"], ["none", "several out"]), strict=True):
+            own = net.filter(pl.col("lesion").is_in(lesions)).group_by("number").agg(
+                pl.mean("error"), pl.min("error").alias("low"), pl.max("error").alias("high")
+            ).sort("number")  # fmt: skip
+            ax.plot(own["number"], own["error"], **style)
+            ax.fill_between(
+                own["number"],
+                own["low"],
+                own["high"],
+                color=style["color"],
+                alpha=0.15,
+                linewidth=0,
+            )
+    axes[0].set(title="One block out", xlabel="which block (1 is next to the input)")
+    axes[1].set(title="Several blocks out", xlabel="how many blocks")
+    axes[0].set_ylabel("error (share of test images)")
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[1].legend(fontsize=8)
+
+
+def show_signed(ax: Axes, values: Tensor, largest: float) -> None:
+    """A small map (height, width): white at zero, blue above, orange below."""
+    shades = LinearSegmentedColormap.from_list("signed", [palette.ORANGE, PAPER, palette.BLUE])
+    ax.imshow(values.detach().numpy(), cmap=shades, vmin=-largest, vmax=largest)
+    ax.set_axis_off()
+
+
+def plot_convolution(image: Tensor, kernel: Tensor, channel: Tensor) -> None:
+    """An image, the kernel that slides over it, and what comes out, each (height, width)."""
+    _, axes = plt.subplots(1, 3, figsize=(5, 1.8))
+    for ax, values, title in zip(
+        axes, (image, kernel, channel), ("image", "kernel", "channel"), strict=True
+    ):
+        show_signed(ax, values, values.abs().max().item())
+        ax.set_title(title)
+    for (row, column), weight in np.ndenumerate(kernel.numpy()):
+        color = "#ffffff" if weight > 0 else "#1a1a1a"
+        axes[1].text(column, row, f"{weight:g}", ha="center", va="center", color=color)
+
+
+def plot_channels(rows: Sequence[tuple[str, Tensor]]) -> None:
+    """One row of small maps for each (name, maps), scaled by the row's largest value.
+
+    Shape of the maps: (number, height, width), with as many in each row but the image's one.
+    """
+    columns = max(len(maps) for _, maps in rows)
+    size = 7 / columns
+    _, axes = plt.subplots(len(rows), columns, figsize=(7, (size + 0.1) * len(rows)), squeeze=False)
+    for row, (name, maps) in zip(axes, rows, strict=True):
+        for ax in row:
+            ax.set_axis_off()
+        for ax, one in zip(row, maps, strict=False):
+            show_signed(ax, one, maps.abs().max().item())
+        row[0].set_title(name, fontsize=9, loc="left")
 
 
 def plot_learning_curves(history: Sequence[Mapping[str, float]]) -> None:
     """Loss and accuracy per epoch, on training and test images, from rows of a training loop."""
     epochs = [row["epoch"] for row in history]
     _, axes = plt.subplots(1, 2)
-    for ax, quantity in zip(axes, ("loss", "accuracy")):
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=False):
         for part in ("training", "test"):
             values = [row[f"{part}_{quantity}"] for row in history]
             ax.plot(
@@ -257,11 +365,12 @@ def plot_predictions(
     confidence, predicted = logits.softmax(1).max(1)
     right = predicted == labels
     _, axes = plt.subplots(2, columns, figsize=(7, 2.6))
-    for row, chosen, color in zip(axes, (right, ~right), (COLORS["residual"], COLORS["plain"])):
+    colors = COLORS["residual"], COLORS["plain"]
+    for row, chosen, color in zip(axes, (right, ~right), colors, strict=True):
         surest = torch.argsort(confidence, descending=True)
         for ax in row:
             ax.set_axis_off()
-        for ax, i in zip(row, surest[chosen[surest]][:columns].tolist()):
+        for ax, i in zip(row, surest[chosen[surest]][:columns].tolist(), strict=False):
             image = images[i].float()
             image = (image - image.min()) / (image.max() - image.min())
             ax.imshow(
@@ -441,8 +550,8 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
             color=look.color,
         )
         ax.plot(
-            [values[n]["roc_auc"] for n in names], y, color=look.color, marker=look.marker, markersize=5,
-            linestyle="none", label=method,
+            [values[n]["roc_auc"] for n in names], y,
+            color=look.color, marker=look.marker, markersize=5, linestyle="none", label=method,
         )  # fmt: skip
     ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])

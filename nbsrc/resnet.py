@@ -4,8 +4,6 @@ The layout and the names are torchvision's, so that its weights load: ``conv1``,
 ``layer1`` to ``layer4``, ``fc``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +65,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
 
-        self._channels = width  # what the next block takes
+        self._channels = width
         self.layer1 = self._stage(block, width, layers[0], 1, block_options)
         self.layer2 = self._stage(block, width * 2, layers[1], 2, block_options)
         self.layer3 = self._stage(block, width * 4, layers[2], 2, block_options)
@@ -89,17 +87,12 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _stage(
-        self,
-        block: type[nn.Module],
-        channels: int,
-        blocks: int,
-        stride: int,
-        options: dict[str, Any],
+        self, block: Any, channels: int, blocks: int, stride: int, options: dict[str, Any]
     ) -> nn.Sequential:
         stage = []
         for i in range(blocks):
             stage.append(block(self._channels, channels, stride if i == 0 else 1, **options))
-            self._channels = channels * block.expansion  # type: ignore[attr-defined]
+            self._channels = channels * block.expansion  # what the next block takes
         return nn.Sequential(*stage)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -77,6 +77,13 @@ def part1_printed(executed):
     return printed(executed(ROOT / "part1-resnet.md"))
 
 
+def size_of(number: str) -> float:
+    """The value of a number as plots.two_digits writes it, such as 1.7 × 10⁻²³."""
+    digits, _, raised = number.partition(" × 10")
+    exponent = raised.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or "0"
+    return float(digits.replace(",", "")) * 10.0 ** int(exponent)
+
+
 def test_residual_nets_train_better_than_plain_ones_at_depth_56_on_every_seed(part1):
     assert part1["residual_56_worst"] < part1["plain_56_best"]
 
@@ -88,16 +95,61 @@ def test_plain_nets_degrade_in_training_error(part1):
     assert part1["residual_56_train"] < 5 and part1["residual_56_test"] < 10
 
 
-def test_gradient_decays_in_plain_grows_with_batchnorm_and_stays_level_in_residual_stacks(part1):
-    assert abs(part1["rate_plain"] - part1["rate_plain_theory"]) < 0.03
-    assert 1.1 < part1["rate_batchnorm"] < part1["rate_yang"] + 0.05
-    assert 0.9 < part1["rate_residual"] < 1.1
-    assert part1["decay_plain"] < 1e-20
-    assert part1["residual_growth"] > 1e3  # "the level of the whole line rises with depth"
+def test_a_plain_stacks_gradient_decays_at_the_rate_of_its_initialization(part1):
+    assert size_of(part1["ratio_plain"]) < 1e-20
+    assert abs(part1["rate_plain"] - part1["rate_plain_theory"]) < 0.02
+    # "Near the input the line is flat": at the fitted rate all the way it would end far lower.
+    assert part1["rate_plain"] ** 63 < size_of(part1["ratio_plain"]) / 10
+
+
+def test_batchnorm_exchanges_one_exponential_for_another(part1):
+    assert abs(part1["rate_batchnorm"] - part1["rate_yang"]) < 0.05
+    ratios = [size_of(part1[f"ratio_batchnorm_{depth}"]) for depth in (8, 24, 64)]
+    assert ratios[0] < 4 and ratios[1] > 20 and ratios[2] > 10_000
+
+
+def test_a_residual_stack_is_even_and_batchnorm_holds_its_level(part1):
+    assert 0.3 < size_of(part1["ratio_residual"]) < 3  # "nothing exponential is left"
+    assert size_of(part1["growth_residual"]) > 50  # "compound interest"
+    assert 0.5 < size_of(part1["growth_both"]) < 2
+    for depth in (8, 24, 64):  # "about a square root"
+        measured = size_of(part1[f"ratio_both_{depth}"])
+        assert measured == pytest.approx(part1[f"ratio_both_{depth}_theory"], rel=0.2)
+
+
+def test_the_plain_nets_gradients_explode_at_first_and_even_out_in_training(part1):
+    plain, residual = (
+        [size_of(part1[f"spread_{kind}_{when}"]) for when in ("before", "first", "end")]
+        for kind in ("plain", "residual")
+    )
+    assert plain[0] > 1000 and plain[0] > 20 * residual[0]
+    assert plain[1] < plain[0] / 50  # "the growth that BatchNorm causes does not last"
+    assert residual[2] < residual[1] < residual[0] < 100
+    assert size_of(part1["longer_plain"]) > 10 > size_of(part1["longer_residual"])
+    assert size_of(part1["tilt_plain"]) < 0.2  # "now hardly move"
+
+
+def test_gradients_of_deep_plain_nets_are_shattered_and_those_of_residual_nets_less(part1):
+    assert float(part1["cosine_plain_8"]) > 0.8 and float(part1["cosine_residual_8"]) > 0.8
+    assert abs(float(part1["cosine_plain_56"])) < 0.1
+    assert float(part1["cosine_residual_56"]) > 0.5
+
+
+def test_limited_gradients_do_not_cure_the_plain_net(part1):
+    assert part1["limited_best"] > 10 > 10 * part1["residual_44_train"]
+
+
+def test_a_residual_net_survives_what_breaks_a_plain_one(part1):
+    assert part1["whole_plain"] < 10 and part1["cut_plain_least"] > 30
+    assert part1["cut_residual_median"] < part1["whole_residual"] + 3
+    assert part1["cut_residual_most"] > 20  # "the first blocks matter"
+    assert part1["swapped_plain"] > 30
+    assert part1["swapped_2"] < 10 and part1["swapped_3"] < 10
 
 
 def test_half_of_the_gradients_pass_the_last_relu(part1):
     assert 48 < part1["relu_passes"] < 52
+    assert part1["preact_passes"] == 100
 
 
 def test_bottleneck_has_5_9_percent_of_the_weights(part1):
@@ -110,11 +162,19 @@ def test_the_trained_net_is_useful(part1):
     assert part1["final_wrong"] == round(
         part1["test_images"] * (1 - part1["final_test_accuracy"] / 100)
     )
+    assert part1["surest_mistake"] > 80  # "how sure a net is does not tell whether it is right"
 
 
 def test_what_the_cells_print_is_what_the_text_says(part1_printed):
     assert "1 (stem) + 16 (4 stages x 2 blocks x 2 convolutions) + 1 (linear) = 18" in part1_printed
     assert "<All keys matched successfully>" in part1_printed
+    for check in (
+        "dH/dx equals dF/dx + I", "F keeps the shape", "with F = 0 it is the identity",
+        "equal outputs", "the same batches",
+    ):  # fmt: skip
+        assert f"{check}: True" in part1_printed
+    assert "16 channels of 8 x 8 become (32, 4, 4)" in part1_printed
+    assert "plain:    [1.0, 2.0, 3.0]\nresidual: [1.0, 2.0, 3.0]" in part1_printed
     assert "largest difference between the outputs: 0.0" in part1_printed
     assert "589,824 + 589,824 = 1,179,648" in part1_printed
     for depth in (50, 101, 152):

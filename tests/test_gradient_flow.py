@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nbsrc.gradient_flow import KINDS, Stack, gradient_flow, gradient_norms, rate_per_layer
+from nbsrc.gradient_flow import KINDS, Layer, Stack, gradient_flow, gradient_norms, rate_per_layer
 from nbsrc.resnet import cifar_resnet
 
 
@@ -19,10 +19,11 @@ def test_norms_are_those_of_a_backward_pass_in_depth_order():
     assert norms == pytest.approx([*expected, stack.head.weight.grad.norm().item()])
 
 
-def test_gradients_and_mode_are_left_as_they_were():
+def test_gradients_mode_and_running_averages_are_left_as_they_were():
     stack = Stack("plain + BatchNorm", 2).eval()
     gradient_norms(stack, torch.randn(4, 64), torch.randint(10, (4,)))
     assert not stack.training
+    assert not stack.layers[0].norm.running_mean.any()
     assert all(p.grad is None for p in stack.parameters())
 
 
@@ -36,8 +37,26 @@ def test_stacks_of_one_seed_start_from_the_same_weights():
     for kind in KINDS:
         torch.manual_seed(1)
         weights.append([layer.linear.weight for layer in Stack(kind, 4).layers])
-    for plain, other in [(weights[0], weights[1]), (weights[0], weights[2])]:
-        assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+    for other in weights[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(weights[0], other, strict=True))
+
+
+def test_layers_compute_what_the_chapter_says():
+    torch.manual_seed(0)
+    x = torch.randn(32, 8)
+
+    def normed(values):
+        return F.batch_norm(values, None, None, training=True)
+
+    formulas = {
+        "plain": lambda x, linear: torch.relu(linear(x)),
+        "plain + BatchNorm": lambda x, linear: torch.relu(normed(linear(x))),
+        "residual": lambda x, linear: x + linear(torch.relu(x)),
+        "residual + BatchNorm": lambda x, linear: x + linear(torch.relu(normed(x))),
+    }
+    for kind, formula in formulas.items():
+        layer = Layer(kind, 8)
+        torch.testing.assert_close(layer(x), formula(x, layer.linear))
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 1.2])

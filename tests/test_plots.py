@@ -9,7 +9,7 @@ import torch
 
 from nbsrc import plots
 from nbsrc.detection.methods import METHODS
-from nbsrc.gradient_flow import gradient_flow
+from nbsrc.gradient_flow import KINDS, gradient_flow
 
 DEGRADATION = pl.DataFrame(
     [
@@ -23,6 +23,13 @@ DEGRADATION = pl.DataFrame(
         for depth in (8, 20)
         for kind in ("plain", "residual")
         for seed in (0, 1)
+    ]
+)
+LESIONS = pl.DataFrame(
+    [
+        {"depth": depth, "kind": kind, "lesion": lesion, "number": number, "error": number / 10}
+        for depth, kind in ((20, "plain"), (20, "residual"), (56, "residual"))
+        for lesion, number in (("none", 0), ("one out", 1), ("one out", 2), ("several out", 2))
     ]
 )
 HISTORY = [
@@ -73,6 +80,13 @@ FIGURES = {
     "gradient flow": lambda: plots.plot_gradient_flow(
         gradient_flow(depths=(3, 4), seeds=(0,), device="cpu")
     ),
+    "gradients in training": lambda: plots.plot_gradient_flow(
+        gradient_flow(depths=(3, 4), seeds=(0, 1), device="cpu").rename({"norm": "gradient"}),
+        titles=["before", "after"],
+        value="gradient",
+    ),
+    "similarity": lambda: plots.plot_similarity(DEGRADATION.rename({"train_error": "cosine"})),
+    "lesions": lambda: plots.plot_lesions(LESIONS),
     "learning curves": lambda: plots.plot_learning_curves(HISTORY),
     "confusion": lambda: plots.plot_confusion(LABELS, LOGITS.argmax(1), NAMES),
     "published": lambda: plots.plot_published(PUBLISHED, ["year"]),
@@ -127,9 +141,20 @@ def test_predictions_say_what_was_taken_for_what():
     assert sorted(titles[:3]) == ["cat", "dog", "owl"] and titles[3:] == ["cat, not owl", "", ""]
 
 
+def test_maps_keep_their_signs():
+    values = torch.tensor([[[2.0, -1.0], [0.0, 1.0]]])
+    plots.plot_channels([("one", values), ("two", torch.cat([values, -values]))])
+    axes = plt.gcf().axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["one", "", "two", ""]
+    (shown,) = axes[0].images
+    assert shown.get_clim() == (-2.0, 2.0) and not axes[1].images
+    plt.close("all")
+    plots.plot_convolution(values[0], values[0], values[0])
+    assert [text.get_text() for text in plt.gcf().axes[1].texts] == ["2", "-1", "0", "1"]
+
+
 def test_methods_keep_colours_that_are_told_apart():
-    kinds = ("plain", "plain + BatchNorm", "residual")
-    assert len({plots.COLORS[kind] for kind in kinds}) == 3
+    assert len({plots.COLORS[kind] for kind in KINDS}) == 4
     for looks in ({m.color for m in METHODS.values()}, {m.marker for m in METHODS.values()}):
         assert len(looks) == len(METHODS)
     assert set(plots.MARKERS) == set(plots.COLORS)
