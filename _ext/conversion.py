@@ -118,7 +118,7 @@ class Chapter:
             return self.citation(text, in_text=name == "cite:t")
         if name == "doc":
             return title or f"*{self.book.titles[Path(target).stem]}*"
-        if name in ("ref", "eq"):
+        if name in ("ref", "numref", "eq"):
             if target not in self.book.labels:
                 raise ExportError(f"{{{name}}}`{text}`: no such label")
             label = self.book.labels[target]
