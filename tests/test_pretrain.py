@@ -1,21 +1,28 @@
 """Pre-training: what is hidden stays hidden, later events stay unseen, and a run can be repeated
 and resumed."""
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from tqdm import tqdm
 
 from nbsrc.selfsupervised import pretraining
 from nbsrc.selfsupervised.batches import batches, for_batches
 from nbsrc.selfsupervised.inference import column_nll
-from nbsrc.selfsupervised.model import SMALLEST_SCALE, FieldsHead, MaskedModel, masked_model
-from nbsrc.selfsupervised.pretraining import pretrain, split_by_time
-from nbsrc.selfsupervised.storage import load_model, save_model
-from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.selfsupervised.model import masked_model
+from nbsrc.selfsupervised.pretraining import (
+    both_losses,
+    exhausted,
+    pretrain,
+    split_by_time,
+    train_epoch,
+    validation_loss,
+)
+from nbsrc.support.tensors import read_tensors
 from nbsrc.tabular.encoded import rows_of
 from nbsrc.training import one_cycle
 
@@ -61,19 +68,6 @@ def test_a_hidden_object_cannot_be_read(events):
     torch.testing.assert_close(before[:, 2], after[:, 2], **exactly)
 
 
-def test_training_and_scoring_see_the_same_hidden_event(events):
-    """The short way to score (take the hidden objects out of the projection) equals hiding it as
-    training does."""
-    model = small_model(events)
-    x, c = next(batches(model, events))
-    scores = nll(model, events)
-    for i, columns in enumerate(model.columns):
-        masked = (torch.arange(len(model.objects)) == i).expand(len(x), -1)
-        torch.testing.assert_close(
-            model.masked_loss(x, c, masked), scores[: len(x), columns].mean(), rtol=1e-4, atol=1e-5
-        )
-
-
 def test_pretraining_learns_who_does_what(events):
     """Fields become likelier than by their own frequencies: the network uses the other fields."""
     model = small_model(events, d_block=32)
@@ -88,20 +82,6 @@ def test_pretraining_learns_who_does_what(events):
         )
         frequency = -np.log(counts / counts.sum())[events.categorical[recent, column]].mean()
         assert learned[:, len(events.numeric_names) + column].mean() < frequency - 0.5
-
-
-def test_the_learning_rate_grows_with_the_root_of_the_batch(events):
-    few, many = (
-        pretrain(
-            small_model(events), events, epochs=1, seed=0, batch_size=size, lr=0.01, device="cpu"
-        )[0]["lr"]
-        for size in (60, 240)
-    )  # 17 and 4 steps of 1020 events; the last one's rate is reported
-    wanted = (
-        0.01 * math.sqrt(60 / 256) * one_cycle(16 / 17),
-        0.01 * math.sqrt(240 / 256) * one_cycle(3 / 4),
-    )
-    assert (few, many) == pytest.approx(wanted)
 
 
 def test_later_events_do_not_reach_the_weights(events):
@@ -136,6 +116,168 @@ def test_equal_seeds_give_equal_models_and_leave_the_random_state_alone(events):
     assert same_weights(models[0], models[1]) and not same_weights(models[0], models[2])
 
 
+def test_categories_too_rare_among_the_past_events_are_unseen_ones(events):
+    categorical = events.categorical.copy()
+    categorical[categorical[:, 4] == 9, 4] = 8
+    categorical[[100, 1190, 1191], 4] = 9  # an operation that occurs once, and twice later
+    model = small_model(events)
+    pretrain(model, replace(events, categorical=categorical), epochs=1, seed=0, device="cpu")
+    row = torch.tensor(categorical[99:102])
+    assert model.common(row)[:, 4].tolist() == [categorical[99, 4], 1, categorical[101, 4]]
+
+
+def test_chance_hides_and_replaces_their_shares_and_the_losses_are_weighed(events, monkeypatch):
+    model, asked = small_model(events), {}
+
+    def told(name, value):
+        def loss(numeric, categorical, chosen, **options):
+            asked[name] = chosen, options
+            assert torch.equal(numeric, x) and torch.equal(categorical, c)
+            return torch.tensor(value)
+
+        monkeypatch.setattr(model, name, loss)
+
+    told("masked_loss", 5.0)
+    told("replaced_loss", 3.0)
+    x, c = (part.repeat(9, 1) for part in next(batches(model, events)))
+    assert both_losses(model, x, c) == 5.0 + 0.5 * 3.0
+    (masked, options), (replaced, none) = asked["masked_loss"], asked["replaced_loss"]
+    assert masked.shape == replaced.shape == (len(x), len(model.objects))
+    assert masked.float().mean().item() == pytest.approx(0.35, abs=0.01)
+    assert replaced.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert (masked & replaced).float().mean().item() == pytest.approx(0.35 * 0.3, abs=0.01)
+    assert options == {"trimmed": 0.03} and none == {}
+
+
+def test_an_epoch_steps_through_all_past_events_in_an_order_of_its_own(events):
+    past = torch.tensor(events.numeric[:205]), torch.tensor(events.categorical[:205])
+    model, twin = small_model(events), small_model(events)
+    rates = [0.1, 0.01, 0.001]
+
+    def adam(model):
+        return torch.optim.AdamW(model.parameters(), lr=9.0, fused=True)
+
+    optimizer, state = adam(model), torch.random.get_rng_state()
+    with tqdm(total=9, disable=False, file=io.StringIO()) as bar:
+        loss = train_epoch(model, optimizer, past, rates, seed=(4, 2), bar=bar)
+        assert bar.n == 3
+    assert torch.equal(state, torch.random.get_rng_state()) and model.training
+    assert optimizer.param_groups[0]["lr"] == 0.001
+
+    optimizer, losses = adam(twin), []
+    twin.train()
+    torch.manual_seed(int(np.random.SeedSequence([4, 2]).generate_state(1)[0]))
+    order = torch.randperm(205)
+    for rows, rate in zip((order[:69], order[69:137], order[137:]), rates, strict=True):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        step = both_losses(twin, past[0][rows], past[1][rows])
+        step.backward()
+        optimizer.step()
+        losses.append(step.item() * len(rows))
+    assert same_weights(model, twin)
+    assert loss == pytest.approx(sum(losses) / 205, rel=1e-5)
+
+
+def test_the_validation_loss_is_the_mean_surprise_of_an_event_without_dropout(events):
+    model = small_model(events).train()
+    recent = torch.tensor(events.numeric), torch.tensor(events.categorical)
+    wanted = nll(model, events).sum(1).mean().item()
+    assert validation_loss(model.train(), recent) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_later_share_by_time_is_held_out_and_never_all_or_none():
+    past, recent = split_by_time(np.array([5, 1, 3, 1, 9, 2]), 0.34)
+    assert (past.tolist(), recent.tolist()) == ([1, 3, 5, 2], [0, 4])  # the file's order in a tie
+    for share, held_out in ((0.01, 1), (0.99, 5), (0.41, 2)):
+        assert len(split_by_time(np.arange(6), share)[1]) == held_out
+
+
+def test_patience_ends_when_the_loss_has_not_fallen_for_that_many_epochs():
+    def rows(*losses):
+        return [{"validation_loss": loss} for loss in losses]
+
+    assert not exhausted([], 1) and not exhausted(rows(3.0), 1)
+    assert exhausted(rows(3.0, 2.0, 2.5), 1) and not exhausted(rows(3.0, 2.0, 2.5), 2)
+    assert exhausted(rows(2.0, 2.0, 2.0), 2)  # as low is no fall
+
+
+def test_rates_follow_one_cycle_and_grow_with_the_root_of_the_batch(events, monkeypatch):
+    taken = []
+
+    def epoch(model, optimizer, past, rates, *, seed, bar):
+        assert len(past[0]) == 1020
+        taken.append((rates, seed, bar.total))
+        return 1.0
+
+    monkeypatch.setattr(pretraining, "train_epoch", epoch)
+    options = {"epochs": 2, "seed": 7, "batch_size": 500, "lr": 0.3, "device": "cpu"}
+    history = pretrain(small_model(events), events, **options)
+    highest = 0.3 * math.sqrt(500 / 256)
+    wanted = [highest * one_cycle(step / 4) for step in range(4)]
+    assert [rates for rates, *_ in taken] == [pytest.approx(wanted[:2]), pytest.approx(wanted[2:])]
+    assert [rest for _, *rest in taken] == [[(7, 0), 4], [(7, 1), 4]]
+    assert [row["lr"] for row in history] == pytest.approx([wanted[1], wanted[3]])
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert [row["train_loss"] for row in history] == [1.0, 1.0]
+    taken.clear()
+    pretrain(small_model(events), events, epochs=1, seed=0, batch_size=1021, device="cpu")
+    default = 0.04 * math.sqrt(1021 / 256)
+    assert taken[0][0] == pytest.approx([default * one_cycle(0)])  # one step at least
+
+
+def scripted(monkeypatch, losses):
+    """Training whose n-th epoch makes every weight n, with validation losses as given."""
+
+    def epoch(model, *args, **options):
+        epoch.done += 1
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.fill_(epoch.done)
+        return 0.0
+
+    epoch.done = 0
+    monkeypatch.setattr(pretraining, "train_epoch", epoch)
+    left = iter(losses)
+    monkeypatch.setattr(pretraining, "validation_loss", lambda model, recent: next(left))
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "epochs", "best"),
+    [
+        ([5, 4, 6, 6, 6, 6], 3, 5, 2),
+        ([5, 4, 6, 6], 3, 4, 2),
+        ([5, 4, 4, 3], 1, 3, 3),
+        ([5, 6, 4], 9, 3, 3),
+    ],
+)
+def test_the_weights_of_the_best_epoch_are_kept(
+    events, monkeypatch, losses, patience, epochs, best
+):
+    scripted(monkeypatch, losses)
+    model = small_model(events)
+    history = pretrain(model, events, epochs=len(losses), seed=0, patience=patience, device="cpu")
+    assert [row["validation_loss"] for row in history] == losses[:epochs]
+    assert {weight.unique().item() for weight in model.parameters()} == {best}
+    assert not model.training
+
+
+def test_the_state_is_saved_after_each_epoch_and_taken_up_from_there(events, monkeypatch, tmp_path):
+    checkpoint = tmp_path / "run.safetensors"
+    options = {"seed": 0, "epochs": 3, "device": "cpu", "checkpoint": checkpoint}
+    scripted(monkeypatch, [3, 2])
+    with pytest.raises((StopIteration, RuntimeError)):
+        pretrain(small_model(events), events, **options)
+    tensors, about = read_tensors(checkpoint)
+    assert [row["validation_loss"] for row in about["history"]] == [3, 2]
+    assert tensors["model.mask_vectors"].unique() == tensors["best.mask_vectors"].unique() == 2
+    scripted(monkeypatch, [5])
+    model = small_model(events)
+    history = pretrain(model, events, **options)
+    assert [row["validation_loss"] for row in history] == [3, 2, 5]
+    assert model.mask_vectors.unique() == 2  # the best weights are those of the first process
+
+
 @pytest.mark.parametrize("after", [1, 3])
 def test_interrupted_and_resumed_training_equals_uninterrupted(
     events, tmp_path, monkeypatch, after
@@ -143,137 +285,58 @@ def test_interrupted_and_resumed_training_equals_uninterrupted(
     whole = small_model(events)
     expected = pretrain(whole, events, epochs=4, seed=0, device="cpu")
 
-    def interrupted(*args):
-        save(*args)
-        if len(args[-2]) == after:  # the history
+    def interrupted(path, model, optimizer, best, history, run):
+        save(path, model, optimizer, best, history, run)
+        if len(history) == after:
             raise KeyboardInterrupt
 
     save = pretraining.save_checkpoint
     monkeypatch.setattr(pretraining, "save_checkpoint", interrupted)
-    checkpoint = tmp_path / "run.safetensors"
+    options = {"epochs": 4, "seed": 0, "device": "cpu", "checkpoint": tmp_path / "run.safetensors"}
     with pytest.raises(KeyboardInterrupt):
-        pretrain(small_model(events), events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint)
+        pretrain(small_model(events), events, **options)
     monkeypatch.undo()
     resumed = small_model(events, seed=99)  # its weights come from the checkpoint
-    assert (
-        pretrain(resumed, events, epochs=4, seed=0, device="cpu", checkpoint=checkpoint) == expected
-    )
+    assert pretrain(resumed, events, **options) == expected
     assert same_weights(resumed, whole)
 
 
-def test_a_checkpoint_of_another_run_is_refused(events, small_events, tmp_path):
-    checkpoint = tmp_path / "run.safetensors"
-    pretrain(small_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
-    with pytest.raises(ValueError, match="of another run: seed is 0 there, however: 1 here"):
-        pretrain(small_model(events), events, epochs=1, seed=1, device="cpu", checkpoint=checkpoint)
-    other = small_events(1200, seed=7)[0]
-    with pytest.raises(ValueError, match="of another run: events"):
-        pretrain(small_model(other), other, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-    with pytest.raises(ValueError, match="is damaged"):
-        pretrain(small_model(events), events, epochs=1, seed=0, device="cpu", checkpoint=checkpoint)
+def test_a_checkpoint_of_another_run_is_refused(events, monkeypatch, tmp_path):
+    scripted(monkeypatch, [1] * 9)
+    options = {
+        "epochs": 1, "seed": 0, "batch_size": 256, "lr": 0.04, "weight_decay": 1e-5,
+        "validation": 0.15, "patience": 3,
+    }  # fmt: skip
+    given = {"device": "cpu", "checkpoint": str(tmp_path / "run.safetensors")}
+    pretrain(small_model(events), events, epochs=1, seed=0, **given)  # the rest are defaults
+    for name, value in options.items():
+        pretrain(small_model(events), events, **given, **options)
+        other = options | {name: value * 2 or 1}
+        told = f"of another run: {name} is {value} there, however: {other[name]} here"
+        with pytest.raises(ValueError, match=told):
+            pretrain(small_model(events), events, **given, **other)
+    for name in ("numeric", "categorical", "time"):
+        array = getattr(events, name).copy()
+        array[0] += 1 if name != "categorical" else array[0] < 3
+        with pytest.raises(ValueError, match="of another run: events"):
+            pretrain(small_model(events), replace(events, **{name: array}), **given, **options)
 
 
-def test_the_best_epoch_is_the_one_that_is_kept(events):
-    """Training that gets worse stops after `patience` epochs and goes back to its best weights."""
-    model = small_model(events, d_block=64)
-    history = pretrain(
-        model, events, epochs=40, seed=0, lr=0.1, batch_size=16, patience=2, device="cpu"
-    )
-    losses = [row["validation_loss"] for row in history]
-    best = int(np.argmin(losses))
-    assert best < len(losses) - 1 == best + 2 < 39
-    _, recent = split_by_time(events.time, 0.15)
-    assert nll(model, rows_of(events, recent)).sum(1).mean().item() == pytest.approx(
-        losses[best], rel=1e-5
-    )
-
-
-def test_categories_too_rare_to_learn_are_unseen_ones(events):
-    categorical = events.categorical.copy()
-    categorical[100, 4] = 9  # an operation that occurs once
-    categorical[categorical[:, 4] == 9, 4] = 8
-    categorical[100, 4] = 9
+def test_events_that_cannot_be_learned_from_are_refused_by_name(events):
     model = small_model(events)
-    pretrain(model, replace(events, categorical=categorical), epochs=1, seed=0, device="cpu")
-    row = torch.tensor(categorical[99:102])
-    row[0, 2] = 0
-    assert model.common(row)[:, 4].tolist() == [categorical[99, 4], 1, categorical[101, 4]]
-    assert model.common(row)[0, 2] == 0  # missing stays missing, though it never occurred
 
+    def refused(message, encoded=events, **options):
+        with pytest.raises(ValueError, match=message):
+            pretrain(model, encoded, **({"epochs": 1, "seed": 0, "device": "cpu"} | options))
 
-def test_what_a_head_says_is_a_likelihood_and_sure_heads_are_not_surprised_by_a_last_digit():
-    head = FieldsHead(4, numeric=[0], categorical=[0, 1], cardinalities=[3, 2])
-    embedding, categories = (
-        torch.randn(5, 4),
-        torch.tensor([[0, 1], [1, 0], [2, 1], [0, 0], [1, 1]]),
-    )
-    nll = head(embedding, torch.zeros(5, 1), categories)
-    logits = head.outputs(embedding)[:, 2:]
-    for column, own in enumerate(logits.split([3, 2], 1)):
-        wanted = torch.nn.functional.cross_entropy(own, categories[:, column], reduction="none")
-        torch.testing.assert_close(nll[:, 1 + column], wanted)
-    with torch.no_grad():
-        head.outputs.weight[:2], head.outputs.bias[:2] = (
-            0,
-            torch.tensor([1.0, -50.0]),
-        )  # sure that it is 1
-    surprise = head(embedding[:3], torch.tensor([[1.0], [1.01], [3.0]]), categories[:3])[:, 0]
-    torch.testing.assert_close(surprise, torch.tensor([0.0, 0.01, 2.0]) / SMALLEST_SCALE)
-
-
-@pytest.mark.parametrize("kind", ["numeric", "categorical"])
-def test_events_with_columns_of_one_kind_can_be_learned(events, kind):
-    none = {"cardinalities": (), "categorical_names": (), "categorical": events.categorical[:, :0]}
-    if kind == "categorical":
-        none = {"numeric_names": (), "numeric": events.numeric[:, :0]}
-    encoded = replace(events, **none)
-    model = small_model(encoded)
-    pretrain(model, encoded, epochs=1, seed=0, device="cpu")
-    assert nll(model, encoded).isfinite().all()
-
-
-def test_a_saved_model_scores_as_before_and_holds_no_pickle(events, tmp_path):
-    model = small_model(events)
-    pretrain(model, events, epochs=1, seed=0, device="cpu")
-    path = tmp_path / "model.safetensors"
-    save_model(model, path)
-    assert torch.equal(nll(load_model(path), events), nll(model, events))
-    with safe_open(path, "pt") as file:
-        assert "about" in file.metadata()
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
-    tensors, about = read_tensors(path)
-    write_tensors(path, tensors | {"mask_vectors": torch.zeros(99, 1)}, about)
-    with pytest.raises(
-        ValueError, match=r"model\.safetensors holds no model of this version: train it again"
-    ):
-        load_model(path)
-    path.write_bytes(b"\x80\x04 not safetensors")
-    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
-        load_model(path)
-
-
-def test_events_that_do_not_fit_are_refused_by_name(events):
-    model = small_model(events)
-    renamed = replace(events, categorical_names=(*events.categorical_names[:-1], "status_code"))
-    with pytest.raises(ValueError, match="other columns than the model: status, status_code"):
-        pretrain(model, renamed, epochs=1, seed=0)
-    with pytest.raises(ValueError, match="status has 9 categories, however: the model has 4"):
-        pretrain(
-            model, replace(events, cardinalities=(*events.cardinalities[:-1], 9)), epochs=1, seed=0
-        )
-    few = rows_of(events, np.arange(9))
-    with pytest.raises(ValueError, match="too few events to learn from: 9"):
-        pretrain(model, few, epochs=1, seed=0)
+    other = replace(events, cardinalities=(*events.cardinalities[:-1], 9))
+    refused("status has 9 categories, however: the model has 4", other)
+    refused("too few events to learn from: 99, and at least 100", rows_of(events, np.arange(99)))
+    pretrain(model, rows_of(events, np.arange(100)), epochs=1, seed=0, device="cpu")
     hole = events.numeric.copy()
     hole[3, 0] = np.nan
-    with pytest.raises(ValueError, match=r"traffic\.bytes holds a value that is not finite"):
-        pretrain(model, replace(events, numeric=hole), epochs=1, seed=0)
-    beyond = events.categorical.copy()
-    beyond[3, 5] = 40
-    with pytest.raises(ValueError, match="status has 4 categories, however: 40 in row 3"):
-        pretrain(model, replace(events, categorical=beyond), epochs=1, seed=0)
-    with pytest.raises(ValueError, match="epochs=0"):
-        pretrain(model, events, epochs=0, seed=0)
-    with pytest.raises(ValueError, match="however: 3 and 0 names"):
-        MaskedModel(model.model, numeric_names=events.numeric_names, categorical_names=())
+    refused("traffic.bytes holds a value that is not finite", replace(events, numeric=hole))
+    for option in ({"epochs": 0}, {"batch_size": 1}, {"validation": 0.0}, {"validation": 1.0}):
+        ((name, value),) = option.items()
+        refused(f"training needs an epoch.*{name}={value}", **option)
+    pretrain(model, rows_of(events, np.arange(100)), epochs=1, seed=0, batch_size=2, device="cpu")
