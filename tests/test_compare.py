@@ -1,19 +1,24 @@
 """Comparing scores: what the measures are, what the streams hold, and that labels only measure."""
 
-from dataclasses import replace
-
 import numpy as np
+import polars as pl
 import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nbsrc import training
+from nbsrc.detection import experiment
+from nbsrc.detection.base import held_out
 from nbsrc.detection.experiment import (
     CONTAMINATION,
+    detect_once,
     detection_experiment,
     evaluate,
+    measured,
     network_search,
     stream,
 )
-from nbsrc.detection.methods import METHODS
+from nbsrc.detection.methods import METHODS, Method
 from nbsrc.tabular.encoded import rows_of
 
 USUAL = [name for name, method in METHODS.items() if not method.reads_network]
@@ -31,23 +36,28 @@ def usual_scores(name, past, new):
 
 
 def test_measures_of_a_scenario_leave_the_other_scenarios_out():
-    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.9, 0.9])
-    names = np.array(["", "", "", "", "slow", "fast", "fast"])
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.25, 0.9, 0.9, 0.4])
+    names = np.array(["", "", "", "", "slow", "fast", "fast", "slow"])
     table = evaluate(scores, names, false_alarms=0.25)
-    assert table["scenario"].to_list() == ["all", "fast", "slow"] and table["events"].to_list() == [
-        3,
-        2,
-        1,
-    ]
-    fast, slow = table.rows(named=True)[1:]
+    assert table["scenario"].to_list() == ["all", "fast", "slow"]
+    assert table["events"].to_list() == [4, 2, 2]
+    everything, fast, slow = table.rows(named=True)
     assert fast["average_precision"] == fast["roc_auc"] == fast["recall"] == 1
-    assert (
-        slow["roc_auc"] == 0.5
-        and slow["average_precision"] == pytest.approx(1 / 3)
-        and slow["recall"] == 0
+    assert slow["roc_auc"] == (2 / 4 + 3.5 / 4) / 2  # a tie counts half
+    wanted = average_precision_score(names[[0, 1, 2, 3, 4, 7]] != "", scores[[0, 1, 2, 3, 4, 7]])
+    assert slow["average_precision"] == pytest.approx(wanted)
+    assert slow["recall"] == 0.5  # one in four normal events is above 0.3, and 0.25 is not
+    assert everything["recall"] == 0.75
+    assert everything["roc_auc"] == pytest.approx(roc_auc_score(names != "", scores))
+    for same, told in (("", "8 of 8 are normal"), ("slow", "0 of 8 are normal")):
+        with pytest.raises(ValueError, match=told):
+            evaluate(scores, np.full(8, same))
+    few = evaluate(np.arange(3000.0), np.array([""] * 2990 + ["slow"] * 10))
+    assert few["recall"].to_list() == [1.0, 1.0]
+    low = evaluate(
+        np.append(np.arange(2000.0), [1996.5, 1998.5]), np.array([""] * 2000 + ["x"] * 2)
     )
-    with pytest.raises(ValueError, match="7 of 7 are normal"):
-        evaluate(scores, np.full(7, ""))
+    assert low["recall"][0] == 0.5  # two of 2,000 normal events are above 1997
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +71,142 @@ def test_a_clean_past_has_no_incident_and_a_contaminated_one_its_share(streams):
     added = len(dirty.time) - len(clean.time)
     assert added / len(dirty.time) == pytest.approx(CONTAMINATION, abs=0.001)
     assert clean.time.max() <= streams[False][1].time.min()  # the past is before the new events
+    assert len(scenarios) == len(streams[False][1].time) == 750
+
+
+class Rows:
+    """In place of an encoder: the rows that it was fitted on, and those that it transforms."""
+
+    def fit(self, past):
+        self.past = past["row"].to_list()
+        return self
+
+    def transform(self, rows):
+        return self.past, rows["row"].to_list()
+
+
+def test_the_encoder_sees_the_past_alone_and_copies_of_incidents_stand_where_they_were(monkeypatch):
+    scenario = np.full(1000, "", dtype=object)
+    scenario[[20, 30, 699, 700, 800]] = "slow"
+    made = pl.DataFrame({"row": np.arange(1000)}), scenario
+    monkeypatch.setattr(experiment, "_simulated", lambda events, seed: made)
+    monkeypatch.setattr(experiment, "EventEncoder", Rows)
+    normal = [row for row in range(700) if row not in (20, 30, 699)]
+    past, new, names = stream(1000, seed=0, contaminated=False)
+    assert past == (normal, normal) and new == (normal, list(range(700, 1000)))
+    assert names.tolist() == scenario[700:].tolist()
+    dirty = sorted(normal + [20, 30, 699] * 3 + [20])  # 0.015 / 0.985 of 697: 10
+    past, new, _ = stream(1000, seed=0, contaminated=True)
+    assert past == (dirty, dirty) and new == (dirty, list(range(700, 1000)))
+
+
+def test_simulated_events_are_flattened_in_pieces_and_keep_their_scenarios(monkeypatch):
+    made = [{"metadata": {"uid": f"{i}"}, "time": i} for i in range(5)]
+    made[3]["more"] = 1
+    labels = pl.DataFrame({"uid": ["1", "4"], "scenario": ["slow", "fast"]})
+    monkeypatch.setattr(experiment, "simulate_events", lambda n, seed: (made[:n], labels))
+    monkeypatch.setattr(experiment, "PIECE", 2)
+    rows, scenario = experiment._simulated(5, 0)
+    assert scenario.tolist() == ["", "slow", "", "", "fast"]
+    assert rows["metadata.uid"].to_list() == list("01234") and rows["time"].to_list() == [*range(5)]
+    assert rows["more"].to_list() == [None, None, None, 1, None]
+
+
+class Counting:
+    """A ranker whose scores tell which method it is and what its network has learned."""
+
+    def __init__(self, model, seed, number):
+        self.model, self.seed, self.number = model, seed, number
+
+    def fit(self, baseline):
+        self.baseline = baseline
+        if self.number < 3:
+            self.threshold_ = 10.0 * self.number
+        return self
+
+    def decision_function(self, encoded):
+        learned = 100.0 if self.model.trained else 0.0
+        return self.number * encoded.time / 1e5 + learned + self.seed
+
+
+def test_every_method_is_measured_and_twins_are_untrained(monkeypatch, small_events):
+    def make(number):
+        return lambda model, seed: Counting(model, seed, number)
+
+    table = {
+        "one": Method(make(1), True, "", ""),
+        "three": Method(make(3), False, "", ""),
+        "two": Method(make(2), True, "", ""),
+    }
+
+    def learn(model, encoded, *, epochs, seed, device, progress):
+        assert (epochs, seed, device, progress) == (4, 7, torch.device("cpu"), False)
+        assert encoded is past
+        model.trained = True
+
+    monkeypatch.setattr(experiment, "METHODS", table)
+    monkeypatch.setattr(experiment, "pretrain", learn)
+    monkeypatch.setattr(experiment.masked_model.__globals__["MaskedModel"], "trained", False,
+                        raising=False)  # fmt: skip
+    (past, _), (new, _) = small_events(200, seed=0), small_events(300, seed=1)
+    found = list(measured(past, new, epochs=4, seed=7, device=torch.device("cpu")))
+    names = ["one", "two", "Both together", "one, untrained", "two, untrained", "three"]
+    assert [name for name, *_ in found] == names
+    assert [limit for *_, limit in found] == [10.0, 20.0, None, 10.0, 20.0, None]
+    scores = {name: values for name, values, _ in found}
+    assert np.allclose(scores["one"], new.time / 1e5 + 107)
+    assert np.allclose(scores["two, untrained"], 2 * new.time / 1e5 + 7)
+    recent, together = held_out(past).time / 1e5, np.zeros(300)
+    for number in (1, 2):
+        values, known = number * new.time / 1e5, number * recent
+        for i, value in enumerate(values):
+            at_least = (known > value - 1e-3).sum()
+            together[i] += -np.log((at_least + 0.5) / 31) + max(0, value - known.max())
+    np.testing.assert_allclose(scores["Both together"], together, rtol=1e-5)
+
+
+def test_alarms_are_the_share_of_normal_new_events_above_the_threshold(monkeypatch):
+    seen = []
+
+    def given(events, *, seed, contaminated):
+        seen.append((events, seed, contaminated))
+        return "past", "new", np.array(["", "", "slow", "", ""])
+
+    def methods(past, new, *, epochs, seed, device):
+        assert (past, new, epochs, seed, device) == ("past", "new", 3, 9, "cpu")
+        assert torch.get_num_threads() == 1
+        yield "one", np.array([1.0, 2.0, 9.0, 3.0, 4.0]), 2.0
+        yield "two", np.array([1.0, 2.0, 0.0, 3.0, 4.0]), None
+
+    monkeypatch.setattr(experiment, "stream", given)
+    monkeypatch.setattr(experiment, "measured", methods)
+    tables = [
+        detect_once(9, baseline, events=50, epochs=3, device="cpu")
+        for baseline in ("clean", "contaminated")
+    ]
+    assert seen == [(50, 9, False), (50, 9, True)]
+    assert tables[0].columns[:4] == ["baseline", "method", "seed", "scenario"]
+    assert tables[1].select("baseline", "method", "seed", "scenario", "alarms").rows() == [
+        ("contaminated", "one", 9, "all", 0.5),
+        ("contaminated", "one", 9, "slow", 0.5),
+        ("contaminated", "two", 9, "all", None),
+        ("contaminated", "two", 9, "slow", None),
+    ]
+
+
+def test_each_seed_has_a_clean_and_a_contaminated_past(monkeypatch):
+    def once(seed, baseline, *, events, epochs, device):
+        row = (seed, baseline, events, epochs, str(device))
+        return pl.DataFrame([row], schema=list("abcde"), orient="row")
+
+    monkeypatch.setattr(experiment, "detect_once", once)
+    monkeypatch.setattr(experiment, "default_device", lambda: torch.device("meta"))
+    found = [
+        detection_experiment(seeds=(1, 2), events=5, epochs=6, device=d) for d in ("cpu", None)
+    ]
+    for table, device in zip(found, ("cpu", "meta"), strict=True):
+        wanted = [(s, b, 5, 6, device) for s in (1, 2) for b in ("clean", "contaminated")]
+        assert table.rows() == wanted
 
 
 @pytest.mark.parametrize("name", USUAL)
@@ -69,15 +215,6 @@ def test_usual_methods_score_each_event_by_itself_and_by_the_past_alone(name, st
     order = np.random.default_rng(0).permutation(len(new.time))[:100]
     some = usual_scores(name, past, rows_of(new, order))
     np.testing.assert_allclose(some, usual_scores(name, past, new)[order], rtol=1e-5)
-
-
-def test_a_value_that_the_past_hardly_has_is_rare(streams):
-    past, new, _ = streams[False]
-    column = past.categorical_names.index("class_uid")
-    categorical = new.categorical.copy()
-    categorical[0, column] = 1  # unseen
-    odd = usual_scores("Rarity", past, replace(new, categorical=categorical))
-    assert odd[0] > usual_scores("Rarity", past, new)[0]
 
 
 def test_the_experiment_measures_every_method_and_can_be_repeated():
@@ -93,14 +230,25 @@ def test_the_experiment_measures_every_method_and_can_be_repeated():
     assert whole["roc_auc"].is_between(0, 1).all()
 
 
-def test_a_search_has_a_row_for_each_setting_and_seed(small_events):
-    encoded, _ = small_events(600, seed=0)
-    settings = [
-        {"d_block": 8, "n_blocks": 1, "dropout1": 0.0},
-        {"d_block": 16, "n_blocks": 1, "dropout1": 0.0},
+def test_a_search_has_a_row_for_each_setting_and_seed(monkeypatch, small_events):
+    encoded, _ = small_events(300, seed=0)
+    told = []
+
+    def learn(model, events, *, epochs, seed, device, progress):
+        told.append((model.mask_vectors[0, 0].item(), epochs, seed, str(device)))
+        assert events is encoded and not progress and torch.get_num_threads() == 1
+        return [{"validation_loss": 3.0}, {"validation_loss": 1.0 + seed}, {"validation_loss": 4.0}]
+
+    monkeypatch.setattr(experiment, "pretrain", learn)
+    settings = [{"d_block": 8, "n_blocks": 1}, {"d_block": 16, "n_blocks": 1, "dropout1": 0.0}]
+    table = network_search(encoded, settings, seeds=(0, 1), epochs=5, device="cpu")
+    assert table.select("d_block", "seed", "validation_loss").rows() == [
+        (8, 0, 1.0),
+        (8, 1, 2.0),
+        (16, 0, 1.0),
+        (16, 1, 2.0),
     ]
-    table = network_search(encoded, settings, seeds=(0, 1), epochs=1, device="cpu")
-    assert table.select("d_block", "seed").rows() == [(8, 0), (8, 1), (16, 0), (16, 1)]
+    assert [rest for _, *rest in told] == [[5, 0, "cpu"], [5, 1, "cpu"]] * 2
+    assert len({first for first, *_ in told}) == 4
     narrow, wide = table["parameters"].unique(maintain_order=True)
-    assert wide > narrow and table["validation_loss"].is_finite().all()
-    assert table.equals(network_search(encoded, settings, seeds=(0, 1), epochs=1, device="cpu"))
+    assert wide > narrow
