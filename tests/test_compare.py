@@ -15,7 +15,6 @@ from nbsrc.detection.experiment import (
     detection_experiment,
     evaluate,
     measured,
-    network_search,
     stream,
 )
 from nbsrc.detection.methods import METHODS, Method
@@ -228,27 +227,3 @@ def test_the_experiment_measures_every_method_and_can_be_repeated():
     assert set(whole["baseline"]) == {"clean", "contaminated"}
     assert whole.filter(method="Surprise")["alarms"].null_count() == 0
     assert whole["roc_auc"].is_between(0, 1).all()
-
-
-def test_a_search_has_a_row_for_each_setting_and_seed(monkeypatch, small_events):
-    encoded, _ = small_events(300, seed=0)
-    told = []
-
-    def learn(model, events, *, epochs, seed, device, progress):
-        told.append((model.mask_vectors[0, 0].item(), epochs, seed, str(device)))
-        assert events is encoded and not progress and torch.get_num_threads() == 1
-        return [{"validation_loss": 3.0}, {"validation_loss": 1.0 + seed}, {"validation_loss": 4.0}]
-
-    monkeypatch.setattr(experiment, "pretrain", learn)
-    settings = [{"d_block": 8, "n_blocks": 1}, {"d_block": 16, "n_blocks": 1, "dropout1": 0.0}]
-    table = network_search(encoded, settings, seeds=(0, 1), epochs=5, device="cpu")
-    assert table.select("d_block", "seed", "validation_loss").rows() == [
-        (8, 0, 1.0),
-        (8, 1, 2.0),
-        (16, 0, 1.0),
-        (16, 1, 2.0),
-    ]
-    assert [rest for _, *rest in told] == [[5, 0, "cpu"], [5, 1, "cpu"]] * 2
-    assert len({first for first, *_ in told}) == 4
-    narrow, wide = table["parameters"].unique(maintain_order=True)
-    assert wide > narrow

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from nbsrc import plots
+from nbsrc import event_plots, plots
 from nbsrc.detection.methods import METHODS
 from nbsrc.gradient_flow import KINDS, gradient_flow
 
@@ -59,6 +59,7 @@ BYTES = pl.Series("traffic.bytes", [1, 10, None, 1000])
 COSTS = pl.DataFrame(
     {
         "model": ["ResNet", "ResNet", "FT-Transformer"],
+        "batch": [8, 8, 8],
         "features": [16, 32, 16],
         "seconds": [0.1, 0.2, 0.3],
     }
@@ -66,6 +67,7 @@ COSTS = pl.DataFrame(
 EPOCHS = [
     {"epoch": i, "lr": 0.1, "train_loss": 1 / i, "validation_loss": 20 / i} for i in (1, 2, 3)
 ]
+LENGTHS = pl.DataFrame({"epochs": [2, 2, 8], "seed": [0, 1, 0], "validation_loss": [9.0, 8.0, 5.0]})
 FOUND = pl.DataFrame(
     [
         {"scenario": scenario, "method": method, "roc_auc": auc + 0.05 * seed}
@@ -89,17 +91,21 @@ FIGURES = {
     "lesions": lambda: plots.plot_lesions(LESIONS),
     "learning curves": lambda: plots.plot_learning_curves(HISTORY),
     "confusion": lambda: plots.plot_confusion(LABELS, LOGITS.argmax(1), NAMES),
-    "published": lambda: plots.plot_published(PUBLISHED, ["year"]),
-    "encoded": lambda: plots.plot_encoded(DESCRIBED, BYTES, np.array([-1.0, 0.0, 0.0, 1.0])),
-    "rarity": lambda: plots.plot_rarity(
-        np.array([0.1, 0.01, 0.2]), pl.Series(["normal", "beaconing", "normal"])
+    "published": lambda: event_plots.plot_published(PUBLISHED, ["year"]),
+    "encoded": lambda: event_plots.plot_encoded(DESCRIBED, BYTES, np.array([-1.0, 0.0, 0.0, 1.0])),
+    "rarity": lambda: event_plots.plot_rarity(
+        np.array([0.1, 0.01, 0.2]),
+        pl.Series([None, "beaconing", None]),
+        np.array([True, False, True]),
+        {"beaconing": np.array([True, False, False])},
     ),
-    "costs": lambda: plots.plot_costs(COSTS),
-    "pretraining": lambda: plots.plot_pretraining(EPOCHS),
-    "map": lambda: plots.plot_map(
+    "costs": lambda: event_plots.plot_costs(COSTS),
+    "lengths": lambda: event_plots.plot_lengths(LENGTHS),
+    "pretraining": lambda: event_plots.plot_pretraining(EPOCHS),
+    "map": lambda: event_plots.plot_map(
         np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])
     ),
-    "scenarios": lambda: plots.plot_scenarios(FOUND, SHOWN),
+    "scenarios": lambda: event_plots.plot_scenarios(FOUND, SHOWN),
 }
 
 
@@ -161,7 +167,7 @@ def test_methods_keep_colours_that_are_told_apart():
 
 
 def test_scenarios_are_rows_in_the_order_of_the_first_method_and_all_is_left_out():
-    plots.plot_scenarios(FOUND, SHOWN)
+    event_plots.plot_scenarios(FOUND, SHOWN)
     assert [label.get_text() for label in plt.gca().get_yticklabels()] == [
         "beaconing",
         "ransomware",

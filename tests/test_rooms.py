@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
     "plots": ("palette",),
+    "event_plots": ("palette", "plots"),
 }  # fmt: skip
 
 

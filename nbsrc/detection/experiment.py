@@ -5,7 +5,6 @@ chosen on simulated streams with the seeds 101 to 103, by average precision and 
 with other seeds."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -142,38 +141,6 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
         frames.append(flatten(piece))
         del simulated[:PIECE]
     return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario
-
-
-def network_search(
-    encoded: EncodedEvents,
-    settings: Sequence[dict[str, Any]],
-    *,
-    seeds: Sequence[int],
-    epochs: int,
-    device: torch.device | str | None = None,
-) -> pl.DataFrame:
-    """Pre-train a network with each of the settings and seeds, and measure its loss on the later
-    events.
-
-    settings: arguments of TabularResNet. On a CPU the runs go side by side, one process and one
-    thread each. Returns a table with the arguments, `parameters`, `seed` and `validation_loss`, the
-    least of the epochs."""
-    device = default_device() if device is None else torch.device(device)
-
-    def once(setting: dict[str, Any], seed: int) -> dict[str, Any]:
-        with one_thread():
-            model = masked_model(encoded, seed=seed, **setting)
-            history = pretrain(
-                model, encoded, epochs=epochs, seed=seed, device=device, progress=False
-            )
-        return setting | {
-            "parameters": sum(p.numel() for p in model.model.parameters()),
-            "seed": seed,
-            "validation_loss": min(row["validation_loss"] for row in history),
-        }
-
-    calls = [delayed(once)(setting, seed) for setting in settings for seed in seeds]
-    return pl.DataFrame(side_by_side(calls, device))
 
 
 def evaluate(

@@ -1,0 +1,221 @@
+"""Figures of the chapters on tables and events: what was published, what the encoder made of the
+columns, what networks cost and learn, and how methods find incidents."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import polars as pl
+from matplotlib.ticker import PercentFormatter
+
+from nbsrc import palette
+from nbsrc.plots import COLORS, INK, MARKERS, Look
+
+
+def plot_published(
+    scores: Mapping[str, Sequence[tuple[float, float] | None]], lower_is_better: Sequence[str]
+) -> None:
+    """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of
+    each."""
+    _, ax = plt.subplots(figsize=(7, 4))
+    for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
+        for row, (name, models) in enumerate(reversed(list(scores.items()))):
+            mlp, other = models[0], models[which]
+            if mlp is None or other is None:
+                continue
+            (base, _), (mean, deviation) = mlp, other
+            sign = -1 if name in lower_is_better else 1
+            ax.errorbar(
+                100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
+                color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none",
+            )  # fmt: skip
+        ax.plot(
+            [],
+            [],
+            color=COLORS[model],
+            marker=MARKERS[model],
+            markersize=5,
+            linestyle="none",
+            label=model,
+        )
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(scores)), list(scores)[::-1])
+    ax.set(xlabel="improvement over the MLP (% of its score)")
+    ax.legend()
+
+
+def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -> None:
+    """Cardinalities and missing shares of `EventEncoder.describe()`, and one quantity before and
+    after encoding."""
+    kept = described.filter(decision="kept")
+    _, axes = plt.subplots(2, 2, figsize=(7, 5))
+    cardinality = kept["cardinality"].drop_nulls().sort(descending=True)
+    axes[0, 0].bar(range(len(cardinality)), cardinality, width=1, color=COLORS["ResNet"])
+    axes[0, 0].set(
+        yscale="log", xlabel="categorical column, sorted", ylabel="cardinality", title="Categories"
+    )
+    missing = kept["missing"].sort()
+    axes[0, 1].plot(range(len(missing)), missing, color=COLORS["ResNet"])
+    axes[0, 1].set(
+        xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values"
+    )
+    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
+    present = raw.is_not_null().to_numpy()
+    axes[1, 0].hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
+    axes[1, 0].set(
+        yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before"
+    )
+    axes[1, 1].hist(encoded[present], bins=60, color=COLORS["ResNet"])
+    axes[1, 1].set(xlabel=f"{raw.name}, encoded", ylabel="events", title="and after")
+
+
+def plot_rarity(
+    frequency: np.ndarray,
+    scenario: pl.Series,
+    normal: np.ndarray,
+    look_alike: Mapping[str, np.ndarray],
+) -> None:
+    """For each scenario a row of its events and one of the normal events that look like them.
+
+    frequency (events,): of each event's rarest value; scenario: null for a normal event; normal and
+    the values of look_alike (events,): which events. Lines are medians.
+    """
+    rows = [("all normal events", normal, COLORS["ResNet"])]
+    for name in sorted(scenario.drop_nulls().unique()):
+        shown = name.replace("_", " ")
+        rows.append((shown, scenario.eq_missing(name).to_numpy(), COLORS["plain"]))
+        rows.append(("look-alikes", look_alike[name], COLORS["FT-Transformer"]))
+    _, ax = plt.subplots(figsize=(7, 0.28 * len(rows) + 0.8))
+    rng = np.random.default_rng(0)
+    for row, (_, chosen, color) in enumerate(reversed(rows)):
+        values = frequency[chosen]
+        jitter = row + rng.uniform(-0.25, 0.25, len(values))
+        few = len(values) < 200
+        size, alpha = (14, 0.8) if few else (4, 0.25)
+        ax.scatter(values, jitter, s=size, alpha=alpha, color=color, linewidths=0, rasterized=True)
+        if len(values):
+            ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
+    ax.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
+    ax.set(
+        xscale="log",
+        xlabel="frequency of the event's rarest value in the past (share of the column's events)",
+    )
+
+
+def plot_costs(costs: pl.DataFrame) -> None:
+    """Seconds of a training step against the number of features, a panel a batch size.
+
+    costs: columns model, batch, features and seconds.
+    """
+    batches = costs["batch"].unique().sort().to_list()
+    _, axes = plt.subplots(1, len(batches), sharey=True, squeeze=False)
+    for ax, batch in zip(axes[0], batches, strict=True):
+        for name in ("FT-Transformer", "ResNet"):
+            part = costs.filter(model=name, batch=batch).sort("features")
+            style = {"color": COLORS[name], "marker": MARKERS[name], "label": name}
+            ax.loglog(part["features"], part["seconds"], **style)
+        ax.set(title=f"batches of {batch}", xlabel="number of features")
+        ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
+        ax.minorticks_off()
+    axes[0, 0].set_ylabel("seconds per training step")
+    axes[0, 0].legend()
+
+
+def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
+    """Training and validation loss per epoch, which differ in kind, from the rows that `pretrain`
+    returns."""
+    epochs = [row["epoch"] for row in history]
+    _, axes = plt.subplots(1, 2)
+    for ax, part, color, title in zip(
+        axes,
+        ("train_loss", "validation_loss"),
+        ("training", "test"),
+        ("Training", "Later events"),
+        strict=True,
+    ):
+        ax.plot(
+            epochs,
+            [row[part] for row in history],
+            color=COLORS[color],
+            marker=MARKERS[color],
+            markersize=4,
+        )
+        ax.set(title=title, xlabel="epoch", xticks=epochs)
+    axes[0].set_ylabel("loss, both questions")
+    axes[1].set_ylabel("nats per event")
+
+
+def plot_lengths(table: pl.DataFrame) -> None:
+    """The loss at the end of each run against its number of epochs, from `losses_by_length`."""
+    spread = table.group_by("epochs").agg(
+        pl.mean("validation_loss"),
+        pl.min("validation_loss").alias("low"),
+        pl.max("validation_loss").alias("high"),
+    )
+    spread = spread.sort("epochs")
+    _, ax = plt.subplots(figsize=(5.5, 3))
+    ax.vlines(spread["epochs"], spread["low"], spread["high"], color=COLORS["test"])
+    ax.plot(spread["epochs"], spread["validation_loss"], color=COLORS["test"], marker="o")
+    ax.set(xscale="log", xlabel="epochs of the run", ylabel="nats per event", ylim=(0, None))
+    ax.set_xticks(spread["epochs"], [str(epochs) for epochs in spread["epochs"]])
+    ax.minorticks_off()
+
+
+def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None:
+    """Points (events, 2) in the colours of their groups, at most five; crosses where `marked`
+    (events,)."""
+    _, ax = plt.subplots(figsize=(7, 4.5))
+    colors = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PURPLE, palette.SKY)
+    for name, color in zip(sorted(set(group)), colors, strict=False):
+        own = (group == name).to_numpy() & ~marked
+        ax.scatter(
+            position[own, 0],
+            position[own, 1],
+            s=5,
+            color=color,
+            alpha=0.6,
+            linewidths=0,
+            rasterized=True,
+        )
+        ax.scatter([], [], s=20, color=color, label=name)
+    ax.scatter(
+        position[marked, 0],
+        position[marked, 1],
+        s=22,
+        color=INK,
+        marker="x",
+        linewidths=1,
+        label="incident",
+    )
+    ax.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate")
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
+    """ROC AUC by scenario, a row each, in the order of the first method's: mean over seeds and
+    range, from `detection_experiment`'s table."""
+    by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
+    spread = by.agg(
+        pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")
+    )
+    names = spread.filter(method=next(iter(methods))).sort("roc_auc")["scenario"].to_list()
+    _, ax = plt.subplots(figsize=(7, 4.5))
+    for i, (method, look) in enumerate(methods.items()):
+        values = {
+            row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)
+        }
+        y = np.arange(len(names)) + 0.24 - 0.16 * i
+        ax.hlines(
+            y,
+            [values[n]["low"] for n in names],
+            [values[n]["high"] for n in names],
+            color=look.color,
+        )
+        ax.plot(
+            [values[n]["roc_auc"] for n in names], y, color=look.color, marker=look.marker, markersize=5,
+            linestyle="none", label=method,
+        )  # fmt: skip
+    ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
