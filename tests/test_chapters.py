@@ -247,6 +247,16 @@ def part2_printed(executed):
     return printed(executed(ROOT / "part2-tabular-resnet.md"))
 
 
+@pytest.fixture(scope="session")
+def part3(executed):
+    return glued(executed(ROOT / "part3-anomaly-scores.md"))
+
+
+@pytest.fixture(scope="session")
+def part3_printed(executed):
+    return printed(executed(ROOT / "part3-anomaly-scores.md"))
+
+
 def test_published_evidence_says_what_the_text_says(part2):
     # "most of the time at least as good as an MLP, and a transformer ... often adds something"
     assert part2["mlp_over_resnet"] == 0 < part2["resnet_over_mlp"]
@@ -285,9 +295,9 @@ def test_reading_loses_no_line(part2_printed):
     assert "40,000 lines = 39,997 events + 3 rejects" in part2_printed
 
 
-def test_rare_values_are_mostly_false_alarms(part2):
-    assert part2["rare_scenario"] > part2["rare_normal"]
-    assert part2["normal_rare_count"] > 5 * part2["scenario_rare_count"]
+def test_rare_values_are_mostly_false_alarms(part3):
+    assert part3["rare_scenario"] > part3["rare_normal"]
+    assert part3["normal_rare_count"] > 5 * part3["scenario_rare_count"]
 
 
 def test_missing_and_unseen_get_their_two_indices(part2_printed):
@@ -328,41 +338,41 @@ def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
     assert past > leaky
 
 
-def test_detectors_are_measured_and_none_is_an_alarm(part2):
+def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert (
-        part2["runs"] == part2["surprise_wins"] == part2["forest_wins"] == 6
+        part3["runs"] == part3["surprise_wins"] == part3["forest_wins"] == 6
     )  # "well ahead of the untrained network"
-    assert part2["best_recall_value"] < 20 and part2["best_ap_value"] < 0.3
-    assert part2["best_auc"] == part2["best_ap"] == "Surprise"  # "counting comes next"
+    assert part3["best_recall_value"] < 20 and part3["best_ap_value"] < 0.3
+    assert part3["best_auc"] == part3["best_ap"] == "Surprise"  # "counting comes next"
     assert (
-        part2["knn_auc"] + 0.05
-        < part2["rarity_auc"]
-        < part2["surprise_auc"]
-        < part2["rarity_auc"] + 0.1
+        part3["knn_auc"] + 0.05
+        < part3["rarity_auc"]
+        < part3["surprise_auc"]
+        < part3["rarity_auc"] + 0.1
     )
 
 
-def test_the_network_knows_a_little_of_who_works_from_where(part2_printed):
+def test_the_network_knows_a_little_of_who_works_from_where(part3_printed):
     counting, own, others = (
-        float(n) for n in re.findall(r": ([\d.]+) nats for the actor's user", part2_printed)
+        float(n) for n in re.findall(r": ([\d.]+) nats for the actor's user", part3_printed)
     )
     assert own < counting and own < others
 
 
-def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part2_printed):
+def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part3_printed):
     ranks = [
-        int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part2_printed)
+        int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part3_printed)
     ]
     assert ranks[0] < 1200 and ranks[1] > 6000
 
 
-def test_a_lower_budget_flags_less(part2_printed):
-    shares = [float(n) for n in re.findall(r"budget [\d.]+%: ([\d.]+)% of normal", part2_printed)]
+def test_a_lower_budget_flags_less(part3_printed):
+    shares = [float(n) for n in re.findall(r"budget [\d.]+%: ([\d.]+)% of normal", part3_printed)]
     assert len(shares) == 3 and shares == sorted(shares) and shares[0] < 5
 
 
-def test_the_command_on_the_page_accounts_for_every_event(part2_printed):
+def test_the_command_on_the_page_accounts_for_every_event(part3_printed):
     assert (
-        "7000 records, 1 rejected" in part2_printed
-        and "2000 read, 0 rejected, 2000 scored" in part2_printed
+        "7000 records, 1 rejected" in part3_printed
+        and "2000 read, 0 rejected, 2000 scored" in part3_printed
     )
