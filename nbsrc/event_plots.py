@@ -9,7 +9,8 @@ import polars as pl
 from matplotlib.ticker import PercentFormatter
 
 from nbsrc import palette
-from nbsrc.plots import COLORS, INK, MARKERS, Look
+from nbsrc.palette import INK
+from nbsrc.plots import COLORS, MARKERS, Look
 
 
 def plot_published(
@@ -211,10 +212,8 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
             [values[n]["high"] for n in names],
             color=look.color,
         )
-        ax.plot(
-            [values[n]["roc_auc"] for n in names], y, color=look.color, marker=look.marker, markersize=5,
-            linestyle="none", label=method,
-        )  # fmt: skip
+        style = {"color": look.color, "marker": look.marker, "markersize": 5}
+        ax.plot([values[n]["roc_auc"] for n in names], y, linestyle="none", label=method, **style)
     ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))

@@ -339,17 +339,44 @@ def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
 
 
 def test_detectors_are_measured_and_none_is_an_alarm(part3):
-    assert (
-        part3["runs"] == part3["surprise_wins"] == part3["forest_wins"] == 6
-    )  # "well ahead of the untrained network"
+    assert part3["runs"] == part3["surprise_wins"] == part3["forest_wins"] == 6
     assert part3["best_recall_value"] < 20 and part3["best_ap_value"] < 0.3
-    assert part3["best_auc"] == part3["best_ap"] == "Surprise"  # "counting comes next"
-    assert (
-        part3["knn_auc"] + 0.05
-        < part3["rarity_auc"]
-        < part3["surprise_auc"]
-        < part3["rarity_auc"] + 0.1
-    )
+    # "Counting comes close", "distances in the embedding do worse"
+    assert 0 < part3["surprise_auc"] - part3["rarity_auc"] < 0.1
+    assert part3["surprise_ap"] > part3["rarity_ap"]
+    assert part3["knn_auc"] + 0.05 < part3["rarity_auc"]
+    assert abs(part3["knn_auc"] - part3["knn_untrained_auc"]) < 0.1  # "tell little"
+
+
+def test_longer_training_still_lowers_the_loss_but_not_for_ever(part3):
+    assert 8 < part3["length_best"] < 64
+    assert part3["length_lowest"] < part3["length_short"]
+
+
+def test_look_alikes_are_as_rare_as_incidents(part3):
+    assert part3["rarer_alike"] > part3["rarer_hits"] > 0
+
+
+def test_a_beat_shows_in_medians_and_not_in_the_standard_deviation(executed):
+    """The beacon ranks among the first by the second measure, and far down by the first."""
+    notebook = executed(ROOT / "part3-anomaly-scores.md")
+    (cell,) = [c for c in notebook.cells if "rank by deviation" in c.source]
+    pairs = int(re.search(r"(\d+) pairs, of which 1 mostly", cell.outputs[0].text)[1])
+    html = next(o.data["text/html"] for o in cell.outputs if "data" in o)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in html.split("<tr>")]
+    (beacon,) = [row for row in rows if len(row) > 3 and row[1] == "True"]
+    by_variation, by_deviation = int(beacon[2]), int(beacon[3])
+    assert by_deviation <= 3 and by_variation > pairs / 2
+
+
+def test_the_exercise_shows_identifiers_that_few_events_mistake(executed):
+    notebook = executed(ROOT / "part2-tabular-resnet.md")
+    (cell,) = [c for c in notebook.cells if "as_identifier_all" in c.source]
+    html = next(o.data["text/html"] for o in cell.outputs if "data" in o)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in html.split("<tr>")]
+    by_few = [row for row in rows if len(row) == 4 and row[1] == "dropped" and not row[2]]
+    by_all = [row for row in rows if len(row) == 4 and row[2] == "dropped" and not row[1]]
+    assert by_few and by_all  # "in both directions"
 
 
 def test_the_network_knows_a_little_of_who_works_from_where(part3_printed):
@@ -363,7 +390,8 @@ def test_a_copied_attack_is_found_with_the_cap_and_normal_without(part3_printed)
     ranks = [
         int(rank.replace(",", "")) for rank in re.findall(r"rank ([\d,]+) of 12,000", part3_printed)
     ]
-    assert ranks[0] < 1200 and ranks[1] > 6000
+    assert ranks[1] == 12_000  # "the most normal one of all"
+    assert ranks[0] < ranks[1] / 2
 
 
 def test_a_lower_budget_flags_less(part3_printed):
