@@ -348,8 +348,8 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert abs(part3["knn_auc"] - part3["knn_untrained_auc"]) < 0.1  # "tell little"
 
 
-def test_longer_training_still_lowers_the_loss_but_not_for_ever(part3):
-    assert 8 < part3["length_best"] < 64
+def test_longer_training_than_8_epochs_still_lowers_the_loss(part3):
+    assert part3["length_best"] > 8
     assert part3["length_lowest"] < part3["length_short"]
 
 
