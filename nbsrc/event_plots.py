@@ -212,8 +212,9 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
             [values[n]["high"] for n in names],
             color=look.color,
         )
-        style = {"color": look.color, "marker": look.marker, "markersize": 5}
-        ax.plot([values[n]["roc_auc"] for n in names], y, linestyle="none", label=method, **style)
+        means = [values[n]["roc_auc"] for n in names]
+        (dots,) = ax.plot(means, y, look.marker, color=look.color, label=method)
+        dots.set_markersize(5)
     ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))
