@@ -198,7 +198,7 @@ def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, open_page, addres
 
 
 @pytest.mark.parametrize("width", [375, 1400])
-@pytest.mark.parametrize("name", ["part1-resnet", "part2-tabular-resnet"])
+@pytest.mark.parametrize("name", ["part1-resnet", "part2-tabular-resnet", "part3-anomaly-scores"])
 def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
     name, width, open_page, address
 ):
