@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from joblib import Parallel, cpu_count  # type: ignore[import-untyped]
-from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
+from joblib import Parallel, cpu_count
+from joblib.externals.loky import get_reusable_executor
 from torch import Tensor, nn
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -162,7 +162,7 @@ def train_epochs(
     inputs, targets = inputs.to(device), targets.to(device).long()
     model.to(device)
     if cuda:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     n = len(inputs)
     steps = math.ceil(
         n / batch_size

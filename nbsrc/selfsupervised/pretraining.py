@@ -162,7 +162,7 @@ def train_epoch(
                 group["lr"] = rate
             optimizer.zero_grad()
             loss = both_losses(model, numeric[rows], categorical[rows])
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.detach() * len(rows)
             bar.update()
