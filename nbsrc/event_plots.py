@@ -1,6 +1,8 @@
-"""Figures of the chapters on tables and events: what was published, what the encoder made of the
+"""What the chapters on tables and events draw: an event as a tree, what was published, what the encoder made of the
 columns, what networks cost and learn, and how methods find incidents."""
 
+import html
+import json
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -11,6 +13,39 @@ from matplotlib.ticker import PercentFormatter
 from nbsrc import palette
 from nbsrc.palette import INK
 from nbsrc.plots import COLORS, MARKERS, Look
+
+
+class Tree:
+    """A nested event as a tree that unfolds, one line an attribute, objects and arrays closed at
+    first."""
+
+    def __init__(self, event: Mapping[str, object], *, name: str) -> None:
+        self.event = event
+        self.name = name
+
+    def _repr_html_(self) -> str:
+        def branch(name: str, value: object) -> str:
+            if isinstance(value, Mapping):
+                inside, about = value.items(), f"{len(value)} attributes"
+            elif isinstance(value, list):
+                inside, about = (
+                    {f"[{i}]": v for i, v in enumerate(value)}.items(),
+                    f"{len(value)} elements",
+                )
+            else:
+                return (
+                    f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
+                )
+            lines = "".join(branch(key, below) for key, below in inside)
+            summary = f"<summary><code>{html.escape(name)}</code>: {about}</summary>"
+            return f"<li><details>{summary}<ul>{lines}</ul></details></li>"
+
+        lines = "".join(branch(key, value) for key, value in self.event.items())
+        summary = f"<summary>{html.escape(self.name)}</summary>"
+        return f'<details open class="tree">{summary}<ul>{lines}</ul></details>'
+
+    def __repr__(self) -> str:
+        return f"{self.name}\n{json.dumps(self.event, indent=2)}"
 
 
 def plot_published(

@@ -2,7 +2,6 @@
 page."""
 
 import html
-import json
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -140,39 +139,6 @@ def two_digits(value: float) -> str:
         return f"{float(f'{value:.1e}'):,.{max(0, 1 - int(exponent))}f}"
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{digits} × 10{raised}"
-
-
-class Tree:
-    """A nested event as a tree that unfolds, one line an attribute, objects and arrays closed at
-    first."""
-
-    def __init__(self, event: Mapping[str, object], *, name: str) -> None:
-        self.event = event
-        self.name = name
-
-    def _repr_html_(self) -> str:
-        def branch(name: str, value: object) -> str:
-            if isinstance(value, Mapping):
-                inside, about = value.items(), f"{len(value)} attributes"
-            elif isinstance(value, list):
-                inside, about = (
-                    {f"[{i}]": v for i, v in enumerate(value)}.items(),
-                    f"{len(value)} elements",
-                )
-            else:
-                return (
-                    f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
-                )
-            lines = "".join(branch(key, below) for key, below in inside)
-            summary = f"<summary><code>{html.escape(name)}</code>: {about}</summary>"
-            return f"<li><details>{summary}<ul>{lines}</ul></details></li>"
-
-        lines = "".join(branch(key, value) for key, value in self.event.items())
-        summary = f"<summary>{html.escape(self.name)}</summary>"
-        return f'<details open class="tree">{summary}<ul>{lines}</ul></details>'
-
-    def __repr__(self) -> str:
-        return f"{self.name}\n{json.dumps(self.event, indent=2)}"
 
 
 def page_note(started: float, *, device: torch.device, seed: int) -> str:

@@ -192,7 +192,7 @@ def test_a_table_without_rows_is_refused():
 
 def test_a_tree_shows_every_attribute_of_a_nested_event():
     event = {"time": 1, "actor": {"user": {"name": "<ana>"}}, "tags": ["a", {"b": None}]}
-    page = plots.Tree(event, name="Event")._repr_html_()
+    page = event_plots.Tree(event, name="Event")._repr_html_()
     assert page.count("<details") == 5  # the event, actor, user, tags, and the object in it
     assert "&lt;ana&gt;" in page and "null" in page and "<ana>" not in page
 
