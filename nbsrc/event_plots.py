@@ -1,5 +1,5 @@
-"""What the chapters on tables and events draw: an event as a tree, what was published, what the encoder made of the
-columns, what networks cost and learn, and how methods find incidents."""
+"""What the chapters on tables and events draw: an event as a tree, what was published, what the
+encoder made of the columns, what networks cost and learn, and how methods find incidents."""
 
 import html
 import json
