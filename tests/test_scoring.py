@@ -258,6 +258,32 @@ def test_columns_that_the_model_does_not_know_are_told_once(files, trained, tmp_
     assert "ignores: 1 (novel)" in told.out and told.err == ""
 
 
+@pytest.mark.parametrize("way", [(False, True), (0, 1), ("False", "True"), (0.0, 1.0)])
+@pytest.mark.parametrize("learned", [(False, True), (0, 1), ("False", "True")])
+def test_truth_values_are_scored_equally_however_they_are_written(learned, way):
+    def logons(n: int, ways: tuple[Any, Any]) -> pl.DataFrame:
+        return pl.DataFrame(
+            {"mfa": [ways[i % 7 > 0] for i in range(n)], "user": [f"u{i % 7}" for i in range(n)]}
+        )
+
+    known = Scorer.train(logons(140, learned), epochs=1, progress=False)
+    scores = known.score(logons(20, way))
+    assert scores.drop("reasons").equals(known.score(logons(20, learned)).drop("reasons"))
+
+
+def test_columns_whose_type_changed_beyond_reading_are_told_once(files, trained, tmp_path, capsys):
+    events = [json.loads(line) for line in (files / "new.jsonl").open()]
+    for event in events:
+        event["traffic"]["bytes"] = f"{event['traffic']['bytes']} B"
+        event["service"]["name"] = len(event["service"]["name"])
+        event["activity_id"] = str(event["activity_id"])
+        event["time"] = datetime.fromtimestamp(event["time"] / 1000, UTC).isoformat()
+    given, out = write_lines(tmp_path / "new.jsonl", events), tmp_path / "scores.parquet"
+    assert main(["--model", str(trained[1]), "--events", str(given), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "another type than in the baseline, not understood: 2 (service.name, traffic.b" in told
+
+
 def test_an_excluded_field_is_never_a_reason(files, tmp_path):
     out, options = (
         tmp_path / "scores.parquet",

@@ -166,16 +166,18 @@ def _run(args: argparse.Namespace) -> None:
         report = score_files(scorer, args.events, args.out, alerts=args.alerts)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     _print_rejects(report)
-    if report.ignored:
-        names = ", ".join(sorted(report.ignored)[:5]) + (", ..." if len(report.ignored) > 5 else "")
-        print(
-            "Columns that the model does not know and ignores: "
-            f"{len(report.ignored)} ({printable(names)})"
-        )
+    _print_columns("Columns that the model does not know and ignores", report.ignored)
+    _print_columns("Columns of another type than in the baseline, not understood", report.changed)
     print(
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} scored, "
         f"{report.flagged} flagged (score above {scorer.detector.threshold_:.1f})"
     )
+
+
+def _print_columns(what: str, names: set[str]) -> None:
+    if names:
+        some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
+        print(f"{what}: {len(names)} ({printable(some)})")
 
 
 def _print_rejects(report: Report) -> None:

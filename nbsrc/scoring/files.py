@@ -17,6 +17,7 @@ from nbsrc.events.lines import Reject
 from nbsrc.events.read import iter_events
 from nbsrc.scoring.alerts import findings
 from nbsrc.scoring.scorer import Scorer
+from nbsrc.scoring.types import unread
 from nbsrc.support.command import printable
 from nbsrc.support.files import whole
 from nbsrc.training import watched
@@ -33,7 +34,8 @@ class Report:
 
     read: records, those rejected included. rejected: records, or stretches of a file, that are not
     events, and `first_rejects` the first of them as (file, row, reason). columns: those of the
-    flattened events, and `ignored` those that the model does not know. most_anomalous: the rows of
+    flattened events, `ignored` those that the model does not know, and `changed` those in whose
+    values its own types make no sense. most_anomalous: the rows of
     the scores with the highest ones, highest first, each with its reasons in words."""
 
     read: int = 0
@@ -42,6 +44,7 @@ class Report:
     flagged: int = 0
     columns: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
     most_anomalous: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
@@ -116,6 +119,7 @@ def score_files(
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
     shares a column with the model."""
     report, threshold = Report(), scorer.detector.threshold_
+    understood = set[str]()
     with (
         _written(Path(out), Path(alerts) if alerts else None, threshold) as write,
         tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
@@ -125,6 +129,9 @@ def score_files(
             if events.height:
                 rows = flatten(events)
                 report.columns |= set(rows.columns)
+                lost, read = unread(rows, scorer.columns)
+                report.changed |= lost
+                understood |= read
                 scores = scorer.score_rows(rows)
                 best = highest(scores)
                 best = best.with_columns(scorer.explain(rows[best["row"]], best["reasons"]))
@@ -136,6 +143,7 @@ def score_files(
         report.check(paths)
         scorer.check_columns(report.columns)
     report.ignored = report.columns - scorer.known
+    report.changed -= understood
     return report
 
 

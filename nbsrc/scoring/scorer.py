@@ -18,6 +18,7 @@ from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.events.flatten import flatten
 from nbsrc.events.text import as_text
 from nbsrc.scoring.reasons import reasons
+from nbsrc.scoring.types import with_booleans
 from nbsrc.scoring.usual import Usual, contexts_of
 from nbsrc.selfsupervised.batches import check_columns
 from nbsrc.selfsupervised.model import masked_model
@@ -47,15 +48,14 @@ class Scorer:
         self.encoder = encoder
         self.detector = detector
         self.usual = usual
-        columns = {c.column: c for c in encoder.columns_}
-        self.known = frozenset(columns)
-        self.kept = frozenset(name for name, c in columns.items() if c.kept)
+        self.columns = [c for c in encoder.columns_ if c.kept]
+        self.known = frozenset(c.column for c in encoder.columns_)
+        self.kept = frozenset(c.column for c in self.columns)
+        self._told_of = {c.column for c in encoder.columns_ if c.reason != "excluded"}
         # What the network sees: a column, or what was derived from it, named COLUMN.hour_sin, ...
+        own = {c.column: c for c in self.columns}
         names = detector.model.names
-        self._columns = [
-            columns[name if name in self.kept else name.rpartition(".")[0]] for name in names
-        ]
-        self._told_of = {name for name, c in columns.items() if c.reason != "excluded"}
+        self._columns = [own[n if n in own else n.rpartition(".")[0]] for n in names]
 
     @classmethod
     def train(
@@ -152,6 +152,7 @@ class Scorer:
 
     def score_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
         """`score` for events that are flattened already; what they do not share is missing."""
+        rows = with_booleans(rows, self.columns)
         encoded = self.encoder.transform(rows)
         scores, chosen = self.detector.judge(encoded)
         flagged = scores > self.detector.threshold_
@@ -177,9 +178,9 @@ class Scorer:
 
         chosen: their `reasons`, as `score_rows` gives them."""
         fields = [[reason["field"] for reason in own] for own in chosen]
-        columns = {c.column: c for c in self._columns}
-        asked = {name for own in fields for name in own}.intersection(rows.columns)
-        values = each(rows, [columns[name] for name in sorted(asked)], value)
+        columns = {c.column: c for c in self.columns}
+        asked = [columns[n] for n in {n for own in fields for n in own}.intersection(rows.columns)]
+        values = each(with_booleans(rows, asked), asked, value)
         events = values.rows(named=True) or [{}] * rows.height
         contexts = contexts_of(rows, self._told_of).rows()
         why = [
@@ -194,11 +195,12 @@ def _reasons(rows: pl.DataFrame, columns: list[Column], chosen: np.ndarray) -> p
     flat = chosen.ravel()
     by_field = np.argsort(flat, kind="stable")
     present, starts = np.unique(flat[by_field], return_index=True)
+    there = set(rows.columns)
+    texts = _texts(rows, {c.column: c for i in present if (c := columns[i]).column in there})
     parts = [pl.Series(dtype=pl.String)]
     for i, places in zip(present, np.split(by_field, starts[1:]), strict=True):
-        if columns[i].column in rows.columns:
-            own = rows.select(pl.col(columns[i].column).gather(places // chosen.shape[1]))
-            parts.append(_texts(columns[i], own))
+        if columns[i].column in there:
+            parts.append(texts[columns[i].column].gather(places // chosen.shape[1]))
         else:
             parts.append(pl.repeat(None, len(places), dtype=pl.String, eager=True))
     values = pl.concat([part.alias("value") for part in parts]).gather(np.argsort(by_field))
@@ -207,11 +209,13 @@ def _reasons(rows: pl.DataFrame, columns: list[Column], chosen: np.ndarray) -> p
     return pairs.reshape(chosen.shape).arr.to_list()
 
 
-def _texts(column: Column, rows: pl.DataFrame) -> pl.Series:
-    """The column's values as texts, a moment as date and time."""
-    made = each(rows, [column], value).select(pl.all().alias("value"))
-    if column.kind == "time":
-        return made.select(
-            pl.from_epoch("value", "ms").dt.to_string("%Y-%m-%d %H:%M:%S UTC")
-        ).to_series()
-    return made.select(as_text("value", made.schema["value"])).to_series()
+def _texts(rows: pl.DataFrame, columns: dict[str, Column]) -> pl.DataFrame:
+    """The columns' values as texts, a moment as date and time."""
+    values = each(rows, list(columns.values()), value)
+    schema = values.schema
+    return values.select(
+        pl.from_epoch(name, "ms").dt.to_string("%Y-%m-%d %H:%M:%S UTC")
+        if column.kind == "time"
+        else as_text(name, schema[name]).alias(name)
+        for name, column in columns.items()
+    )
