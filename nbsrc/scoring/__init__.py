@@ -1,5 +1,5 @@
 """The command that scores files of events: `python -m nbsrc.scoring`.
 
 May import: `nbsrc.events`, `nbsrc.tabular`, `nbsrc.selfsupervised`, `nbsrc.detection`,
-`nbsrc.support`. What is learned and saved stands in `scorer`, what becomes of files in `files`,
-options and messages in `__main__`."""
+`nbsrc.support`, `nbsrc.training`. A new kind of reason goes into `reasons`, a new form of output
+beside `alerts`, an option or message into `__main__`."""
