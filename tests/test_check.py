@@ -31,6 +31,13 @@ print( undefined )
 """
 
 
+def test_make_check_finds_nothing():
+    done = subprocess.run(
+        ["make", "-o", ".venv/.ready", "check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def run_on(chapter: Path, *options: str) -> list[str]:
     done = subprocess.run([*CELLS, *options, chapter], capture_output=True, text=True)
     assert done.returncode == bool(done.stderr)

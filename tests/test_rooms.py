@@ -84,6 +84,11 @@ def test_only_modules_of_plots_draw():
         assert name.endswith("plots") or "matplotlib" not in path.read_text("utf-8"), name
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_short_enough_to_read_in_one_go(name):
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 350
+
+
 def test_a_room_says_what_it_is_for_and_holds_nothing_else():
     for path in PACKAGE.glob("*/__init__.py"):
         (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
