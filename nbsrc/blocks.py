@@ -94,13 +94,14 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = nn.BatchNorm2d(channels)
+        # A projection where the shape changes, None where x can be added as it is.
         self.downsample = make_shortcut(in_channels, channels, stride, shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
+        identity = x if self.downsample is None else self.downsample(x)  # the skip path
         out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += identity
+        out = self.bn2(self.conv2(out))  # F(x), of either sign: no ReLU yet
+        out += identity  # F(x) + x
         return self.relu(out)
 
 
@@ -129,7 +130,7 @@ class PreActBlock(nn.Module):
             self.downsample = self.downsample[0]  # the next block normalizes the sum
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.relu(self.bn1(x))
+        out = self.relu(self.bn1(x))  # before the convolution
         identity = x if self.downsample is None else self.downsample(out)
         out = self.conv1(out)
         out = self.conv2(self.relu(self.bn2(out)))
@@ -165,8 +166,8 @@ class BottleneckBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
+        out = self.relu(self.bn1(self.conv1(x)))  # reduce
+        out = self.relu(self.bn2(self.conv2(out)))  # compute
+        out = self.bn3(self.conv3(out))  # expand
         out += identity
         return self.relu(out)
