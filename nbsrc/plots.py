@@ -111,9 +111,11 @@ class Table:
         def line(cells: Sequence[str], tag: str) -> str:
             side = ["right" if number else "left" for number in self.numeric]
             scope = ' scope="col"' if tag == "th" else ""
+            # A short cell stays on one line: a table that is too wide scrolls.
+            short = ["; white-space: nowrap" * (tag == "td" and len(c) < 25) for c in cells]
             return "".join(
-                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>'
-                for s, c in zip(side, cells, strict=False)
+                f'<{tag}{scope} style="text-align: {s}{w}">{html.escape(c)}</{tag}>'
+                for s, w, c in zip(side, short, cells, strict=True)
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)
@@ -208,8 +210,9 @@ def plot_gradient_flow(
                 own["layer"], own["low"], own["high"], color=COLORS[kind], alpha=0.2, linewidth=0
             )
         ax.set(title=title, xlabel="layer (1 is next to the input)")
-    of = "" if value == "norm" else " / of the weights"
-    axes[0].set_ylabel(f"norm of the weights' gradient{of}")
+    axes[0].set_ylabel(
+        "norm of the weights' gradient" if value == "norm" else "gradient / weights, norms"
+    )
     axes[0].legend(fontsize=8)
 
 
