@@ -62,6 +62,7 @@ check: $(READY)  ## in seconds: format, lint and types of the code and of the ch
 	@$(PY) -m ruff format --quiet --check .
 	@$(PY) -m ruff check --quiet .
 	@$(PY) tools/cells.py
+	@$(PY) tools/reading.py
 	@$(PY) -m mypy
 
 test-fast: $(READY)  ## in 2 minutes: all tests but those of whole chapters, the site and the PDF
