@@ -209,11 +209,16 @@ def test_rates_follow_one_cycle_and_grow_with_the_root_of_the_batch(events, monk
     def epoch(model, optimizer, past, rates, *, seed, bar):
         assert len(past[0]) == 1020
         taken.append((rates, seed, bar.total))
+        assert optimizer.param_groups[0]["weight_decay"] == decay
+        assert {id(p) for p in model.parameters()} == {
+            id(p) for p in optimizer.param_groups[0]["params"]
+        }
         return 1.0
 
     monkeypatch.setattr(pretraining, "train_epoch", epoch)
     options = {"epochs": 2, "seed": 7, "batch_size": 500, "lr": 0.3, "device": "cpu"}
-    history = pretrain(small_model(events), events, **options)
+    decay = 0.5
+    history = pretrain(small_model(events), events, weight_decay=decay, **options)
     highest = 0.3 * math.sqrt(500 / 256)
     wanted = [highest * one_cycle(step / 4) for step in range(4)]
     assert [rates for rates, *_ in taken] == [pytest.approx(wanted[:2]), pytest.approx(wanted[2:])]
@@ -222,6 +227,7 @@ def test_rates_follow_one_cycle_and_grow_with_the_root_of_the_batch(events, monk
     assert [row["epoch"] for row in history] == [1, 2]
     assert [row["train_loss"] for row in history] == [1.0, 1.0]
     taken.clear()
+    decay = 1e-5
     pretrain(small_model(events), events, epochs=1, seed=0, batch_size=1021, device="cpu")
     default = 0.04 * math.sqrt(1021 / 256)
     assert taken[0][0] == pytest.approx([default * one_cycle(0)])  # one step at least
@@ -230,8 +236,10 @@ def test_rates_follow_one_cycle_and_grow_with_the_root_of_the_batch(events, monk
 def scripted(monkeypatch, losses):
     """Training whose n-th epoch makes every weight n, with validation losses as given."""
 
-    def epoch(model, *args, **options):
+    def epoch(model, optimizer, past, rates, *, seed, bar):
         epoch.done += 1
+        assert bar.disable or bar.n == seed[1] * len(rates)
+        bar.update(len(rates))
         with torch.no_grad():
             for weight in model.parameters():
                 weight.fill_(epoch.done)
@@ -264,6 +272,7 @@ def test_the_weights_of_the_best_epoch_are_kept(
 
 
 def test_the_state_is_saved_after_each_epoch_and_taken_up_from_there(events, monkeypatch, tmp_path):
+    monkeypatch.setattr(pretraining, "watched", lambda: True)
     checkpoint = tmp_path / "run.safetensors"
     options = {"seed": 0, "epochs": 3, "device": "cpu", "checkpoint": checkpoint}
     scripted(monkeypatch, [3, 2])
@@ -277,6 +286,20 @@ def test_the_state_is_saved_after_each_epoch_and_taken_up_from_there(events, mon
     history = pretrain(model, events, **options)
     assert [row["validation_loss"] for row in history] == [3, 2, 5]
     assert model.mask_vectors.unique() == 2  # the best weights are those of the first process
+
+
+def test_progress_is_shown_where_somebody_watches(events, monkeypatch, capsys):
+    monkeypatch.setattr(pretraining, "watched", lambda: True)
+    for progress in (True, False):
+        scripted(monkeypatch, [2, 1])
+        options = {"epochs": 2, "seed": 0, "batch_size": 500, "device": "cpu"}
+        pretrain(small_model(events), events, **options, progress=progress)
+        told = capsys.readouterr().err
+        assert (not told) if not progress else ("epoch 2/2" in told and "4/4" in told)
+    monkeypatch.setattr(pretraining, "watched", lambda: False)
+    scripted(monkeypatch, [2, 1])
+    pretrain(small_model(events), events, **options)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("after", [1, 3])

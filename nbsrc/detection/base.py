@@ -13,6 +13,7 @@ from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
 FALSE_ALARMS = 0.001  # the share of normal events that may exceed a threshold
 HELD_OUT = 0.15  # the baseline's last share by time; pretrain's default
+REFERENCES = 4000  # past events that others are compared with by distance
 EQUAL = 1e-3  # nats: surprises that are this close are equal, as processors round differently
 
 

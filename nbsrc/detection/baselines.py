@@ -9,13 +9,12 @@ import torch
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
-from nbsrc.detection.base import Ranker, check_fitted, held_out, sorted_columns, tails
+from nbsrc.detection.base import REFERENCES, Ranker, check_fitted, held_out, sorted_columns, tails
 from nbsrc.detection.surprise import MOST_SURPRISING
 from nbsrc.selfsupervised.objects import objects_of
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
 DISTANCE_WIDTH = 256  # of the vectors whose distances stand for those of all columns
-REFERENCES = 4000  # past events that LOF and kNN compare with: as many as KNNDetector does
 NEIGHBOURS = 20
 
 

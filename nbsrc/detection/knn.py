@@ -4,7 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nbsrc.detection.base import FALSE_ALARMS, HELD_OUT, Detector, check_fitted, held_out, threshold
+from nbsrc.detection.base import (
+    FALSE_ALARMS,
+    HELD_OUT,
+    REFERENCES,
+    Detector,
+    check_fitted,
+    held_out,
+    threshold,
+)
 from nbsrc.selfsupervised.batches import BATCH, for_batches
 from nbsrc.selfsupervised.model import MaskedModel
 from nbsrc.selfsupervised.pretraining import split_by_time
@@ -30,7 +38,7 @@ class KNNDetector(Detector):
         *,
         k: int = 10,
         copies: int = 5,
-        references: int = 4000,
+        references: int = REFERENCES,
         false_alarms: float = FALSE_ALARMS,
         seed: int = 0,
     ) -> None:

@@ -177,10 +177,9 @@ class MaskedModel(nn.Module):
         """Take the categories that come once or never in `categorical` (rows, categorical) as
         unseen ones, so that the network learns how often something new is to be expected, and where
         (the idea of Good and Turing; Good 1953)."""
-        if len(self.known):
-            seen = (categorical + self.first).flatten()
-            self.known.copy_(torch.bincount(seen, minlength=len(self.known)) > 1)
-            self.known[self.first] = True  # index 0, missing, stays what it is
+        seen = (categorical + self.first).flatten()
+        self.known.copy_(torch.bincount(seen, minlength=len(self.known)) > 1)
+        self.known[self.first] = True  # index 0, missing, stays what it is
 
     def common(self, categorical: Tensor) -> Tensor:
         """The categories with those that were too rare to learn replaced by the index for unseen
@@ -229,7 +228,7 @@ class MaskedModel(nn.Module):
             nll = head(embedding.index_select(0, rows), *head.own(rows, numeric, categorical))
             total = total.index_add(0, rows, nll.sum(1))
         fields = masked.to(total.dtype) @ total.new_tensor([len(own) for own in self.columns])
-        mean = total.detach() / fields.clamp(min=1)
+        mean = total / fields.clamp(min=1)
         kept = mean.argsort()[: len(mean) - int(len(mean) * trimmed)]
         return total[kept].sum() / fields[kept].sum().clamp(min=1)
 

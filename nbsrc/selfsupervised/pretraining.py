@@ -75,9 +75,7 @@ def pretrain(
     model.learn_known(past[1])
     steps = max(1, len(past[0]) // batch_size)
     highest = lr * math.sqrt(batch_size / 256)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=highest, weight_decay=weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=weight_decay, fused=True)
     run = {
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "lr": lr,
         "weight_decay": weight_decay, "validation": validation, "patience": patience,
