@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from nbsrc.scoring.reasons import reasons, show
-from nbsrc.scoring.usual import Usual, contexts_of
+from nbsrc.scoring.usual import Usual, contexts_of, kinds_of
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.expressions import each, value
 
@@ -64,7 +64,7 @@ def told(usual: Usual, *fields: str, **changes: Any) -> list[str]:
     columns = [Column(name, COLUMNS.get(name, "category")) for name in fields]
     values = each(rows, [c for c in columns if c.column in rows.columns], value)
     event = values.row(0, named=True) if values.width else {}
-    return reasons(columns, event, contexts_of(rows, rows.columns).row(0), usual)
+    return reasons(columns, event, contexts_of(rows, usual.kinds).row(0), usual)
 
 
 def test_a_value_that_is_new_for_the_user_is_told_with_where_else_it_was_seen(usual):
@@ -157,6 +157,18 @@ def test_many_values_are_counted_and_long_ones_cut(usual):
 )
 def test_a_number_is_shown_with_its_unit_or_as_people_write_it(name, number, shown):
     assert show(Column(name, "quantity"), number) == shown
+
+
+def test_users_hosts_and_classes_are_found_by_the_names_that_logs_give_them():
+    names = ["eventID", "eventName", "sourceIPAddress", "userIdentity.userName", "bytes", "dst_ip"]
+    assert kinds_of(names) == {
+        "user": ["userIdentity.userName"],
+        "host": ["sourceIPAddress"],
+        "class": ["eventName", "eventID"],
+    }
+    ocsf = ["user.uid", "actor.user.uid", "actor.user.name", "src_endpoint.ip", "device.ip"]
+    assert kinds_of(ocsf)["user"] == ["actor.user.name", "actor.user.uid", "user.uid"]
+    assert kinds_of(ocsf)["host"] == ["device.ip", "src_endpoint.ip"]
 
 
 def test_excluded_columns_are_no_context(usual):

@@ -52,7 +52,7 @@ def _reason(column: Column, value: Value, known: list[Context], usual: Usual) ->
         context
         for context in known
         if _number_of(context.name, field, usual) >= FEWEST
-        and name not in KINDS.get(context.kind, ())
+        and name not in usual.kinds.get(context.kind, ())
     ]
     if not having:
         n = _number_of(EVERY, field, usual)

@@ -51,7 +51,6 @@ class Scorer:
         self.columns = [c for c in encoder.columns_ if c.kept]
         self.known = frozenset(c.column for c in encoder.columns_)
         self.kept = frozenset(c.column for c in self.columns)
-        self._told_of = {c.column for c in encoder.columns_ if c.reason != "excluded"}
         # What the network sees: a column, or what was derived from it, named COLUMN.hour_sin, ...
         own = {c.column: c for c in self.columns}
         names = detector.model.names
@@ -182,7 +181,7 @@ class Scorer:
         asked = [columns[n] for n in {n for own in fields for n in own}.intersection(rows.columns)]
         values = each(with_booleans(rows, asked), asked, value)
         events = values.rows(named=True) or [{}] * rows.height
-        contexts = contexts_of(rows, self._told_of).rows()
+        contexts = contexts_of(rows, self.usual.kinds).rows()
         why = [
             reasons([columns[name] for name in own], event, context, self.usual)
             for own, event, context in zip(fields, events, contexts, strict=True)

@@ -1,7 +1,8 @@
 """What is usual: how often each value came in the baseline, with each user, host and class."""
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,48 +12,63 @@ import polars as pl
 from nbsrc.events.text import as_text
 from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.columns import Column
-from nbsrc.tabular.expressions import each, value
+from nbsrc.tabular.expressions import value
 
-# An event's user is in the first of these columns that it has; so are its host and its class.
+# An event's user is in the first of the columns with such a name that it has; OCSF's names first.
 KINDS = {
-    "user": ("actor.user.name", "user.name", "actor.user.uid", "user.uid", "user", "username"),
-    "host": ("device.hostname", "src_endpoint.hostname", "device.ip", "src_endpoint.ip",
-             "hostname", "host", "src_ip", "client_ip", "ip"),
-    "class": ("class_name", "class_uid"),
-}  # fmt: skip
+    "user": (r"actor\.user\.(name|uid)", r"user\.(name|uid)", r"(.*[._])?user(_?name|_?id)?"),
+    "host": (
+        r"device\.(hostname|ip)",
+        r"src_endpoint\.(hostname|ip)",
+        r"(?!.*(dst|dest))(.*[._])?"
+        r"(host(_?name)?|computer|((src|source|client|remote)_?)?ip(_?address)?)",
+    ),
+    "class": (r"class_(name|uid)", r"(.*[._])?event_?(name|type|code)", r"(.*[._])?event_?id"),
+}
 EVERY = "all events"
 FEWEST = 20  # events of a user, host or class, before anything is usual for it
 HOUR, WEEKDAY = ".hour", ".weekday"  # of a column of times; Monday is 1
 
 
-def contexts_of(rows: pl.DataFrame, known: Collection[str]) -> pl.DataFrame:
+def kinds_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """The columns in which events may have their user, host and class, by their names.
+
+    >>> kinds_of(["eventID", "eventName", "sourceIPAddress", "userIdentity.userName"])["class"]
+    ['eventName', 'eventID']
+    """
+    ordered = sorted(names)
+    found = {
+        kind: [name for way in ways for name in ordered if re.fullmatch(way, name, re.IGNORECASE)]
+        for kind, ways in KINDS.items()
+    }
+    return {kind: list(dict.fromkeys(own)) for kind, own in found.items()}
+
+
+def contexts_of(rows: pl.DataFrame, kinds: dict[str, list[str]]) -> pl.DataFrame:
     """The event's user, host and class, such as `user cy`, null where it has none; and `EVERY`.
 
-    known: the columns that may be looked at."""
-    schema = {name: dtype for name, dtype in rows.schema.items() if name in known}
+    kinds: the columns that may tell them."""
+    schema = rows.schema
     found = [
         pl.coalesce(
-            *(as_text(name, schema[name]) for name in candidates if name in schema),
+            *(as_text(name, schema[name]) for name in names if name in schema),
             pl.lit(None, pl.String),
         ).alias(kind)
-        for kind, candidates in KINDS.items()
+        for kind, names in kinds.items()
     ]
-    labels = [pl.format(f"{kind} {{}}", pl.col(kind)).alias(kind) for kind in KINDS]
+    labels = [pl.format(f"{kind} {{}}", pl.col(kind)).alias(kind) for kind in kinds]
     every = pl.repeat(EVERY, pl.len()).alias("every")
     return rows.select(*found, every).with_columns(labels)
 
 
-def values_of(rows: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:
-    """What is counted: quantities as numbers; all else as texts, of times hour and weekday."""
-    values = each(rows, [c for c in columns if c.column in rows.columns], value)
-    for c in columns:
-        if c.kind == "time" and c.column in values.columns:
-            moment = pl.from_epoch(c.column, "ms").dt
-            hour, weekday = moment.hour().alias(c.column + HOUR), moment.weekday()
-            values = values.with_columns(
-                hour.cast(pl.String), weekday.cast(pl.String).alias(c.column + WEEKDAY)
-            ).drop(c.column)
-    return values
+def values_of(series: pl.Series, column: Column) -> list[pl.Series]:
+    """What is counted: a quantity as numbers, of a time hour and weekday, all else as texts."""
+    values = series.to_frame().select(value(column, series.dtype).alias(column.column)).to_series()
+    if column.kind != "time":
+        return [values]
+    moment = pl.from_epoch(values, "ms").dt
+    parts = {HOUR: moment.hour(), WEEKDAY: moment.weekday()}
+    return [own.cast(pl.String).alias(column.column + part) for part, own in parts.items()]
 
 
 TABLES: dict[str, dict[str, type[pl.DataType]]] = {
@@ -72,24 +88,29 @@ class Usual:
 
     Users, hosts and classes with fewer than 20 events are left out.
 
-    tables: those of `TABLES`. events: how many events each context has."""
+    tables: those of `TABLES`. events: how many events each context has. kinds: the columns that
+    tell an event's user, host and class."""
 
-    def __init__(self, tables: dict[str, pl.DataFrame], events: dict[str, int]) -> None:
+    def __init__(
+        self, tables: dict[str, pl.DataFrame], events: dict[str, int], kinds: dict[str, list[str]]
+    ) -> None:
         self.tables = tables
         self.events = events
+        self.kinds = kinds
         self._read: dict[str, dict[str, dict[str, int]]] = {}
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, columns: Sequence[Column], known: Collection[str]) -> "Usual":
+    def of(cls, rows: pl.DataFrame, columns: Sequence[Column], known: Iterable[str]) -> "Usual":
         """Count the baseline's flattened events: the values of `columns`, for the users, hosts and
         classes in the columns that are `known`."""
-        contexts, values = contexts_of(rows, known), values_of(rows, columns)
+        kinds = kinds_of(known)
+        contexts = contexts_of(rows, kinds)
         counts = [contexts[kind].drop_nulls().value_counts().rows() for kind in contexts.columns]
         events = {c: n for own in counts for c, n in own if n >= FEWEST or c == EVERY}
         parts: dict[str, list[pl.DataFrame]] = {
             name: [pl.DataFrame(schema=schema)] for name, schema in TABLES.items()
         }
-        for series in values:
+        for series in (s for c in columns for s in values_of(rows[c.column], c)):
             having = contexts.with_columns(series.alias("value")).drop_nulls("value")
             for name, part in _counted(having):
                 part = part.with_columns(pl.lit(series.name).alias("field"))
@@ -97,7 +118,7 @@ class Usual:
         tables = {name: pl.concat(own).sort(pl.col(pl.String)) for name, own in parts.items()}
         for name in ("counts", "limits"):
             tables[name] = tables[name].filter(pl.col("context").is_in(list(events)))
-        return cls(tables, events)
+        return cls(tables, events, kinds)
 
     def counts(self, context: str, field: str) -> dict[str, int]:
         """How often each value came in this context, the most frequent one first."""
@@ -129,7 +150,7 @@ class Usual:
 
     def save(self, path: Path) -> None:
         """Write the counts as one safetensors file."""
-        about: dict[str, Any] = {"format": 1, "events": self.events}
+        about: dict[str, Any] = {"format": 1, "events": self.events, "kinds": self.kinds}
         tensors = {}
         for table, frame in self.tables.items():
             for series in frame:
@@ -156,7 +177,7 @@ class Usual:
             table: pl.DataFrame({n: column(f"{table}.{n}").cast(t) for n, t in schema.items()})
             for table, schema in TABLES.items()
         }
-        return cls(tables, about["events"])
+        return cls(tables, about["events"], about["kinds"])
 
 
 def _counted(events: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
