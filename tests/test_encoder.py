@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flatten, flattened
+from nbsrc.events.schema import schema_type
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.support.tensors import read_tensors, write_tensors
-from nbsrc.tabular.columns import schema_type
 from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.tabular.encoder import EventEncoder
 
@@ -587,3 +587,10 @@ def test_transform_never_raises_and_save_load_batches_and_order_change_nothing(f
         with tempfile.TemporaryDirectory() as folder:
             encoder.save(f"{folder}/encoder")
             assert same(EventEncoder.load(f"{folder}/encoder").transform(other), whole)
+
+
+def test_describe_says_how_files_write_a_column_that_has_another_name_there():
+    rows, written = flattened(pl.DataFrame({"user_name": ["a", "b"] * 9}))
+    told = EventEncoder().fit(rows, written=written).describe()
+    assert told["column"].to_list() == ["user.name"]
+    assert told["reason"][0].endswith("; written as user_name")

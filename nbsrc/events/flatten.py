@@ -5,16 +5,19 @@ from typing import Any
 
 import polars as pl
 
+from nbsrc.events.decode import once
 from nbsrc.events.kinds import (
     as_kind,
+    column,
     dtype_of,
-    frame_of,
     kind_of,
     merge,
     no_maps,
+    table,
     unified,
     values_of,
 )
+from nbsrc.events.schema import dotted
 from nbsrc.events.text import as_text
 
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
@@ -29,48 +32,76 @@ def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.
     A map (Parquet) is an object with its keys: `labels.region`; with over 1000 distinct ones, a
     JSON text. `exclude` names attributes to leave out with all below them; by default the copies of
     what stands elsewhere and what no schema describes: `unmapped`, `raw_data`, `observables`,
-    `enrichments`. Where a flat and a nested source give the same dotted name, they make one column:
-    the first value that is there, as text if the types differ.
+    `enrichments`. A column of texts that are all JSON objects, or all lists, is what they hold. A
+    flat name is the OCSF one that it stands for: `src_endpoint_ip` is `src_endpoint.ip`. Where a
+    flat and a nested source give the same dotted name, they make one column: the first value that
+    is there, as text if the types differ.
 
     >>> events = pl.DataFrame({"device": [{"ip": "10.0.0.1", "tags": ["b", "a"]}]})
     >>> flatten(events).row(0, named=True)
     {'device.ip': '10.0.0.1', 'device.tags.length': 2, 'device.tags.all': 'a,b'}
     """
+    return flattened(events, exclude=exclude)[0]
+
+
+def flattened(
+    events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """`flatten`, and how those of its columns are written in `events` that have another name there
+    (`src_endpoint_ip`) or are in a text (`JSON in src_endpoint`)."""
     columns: dict[str, pl.Series] = {}
+    written: dict[str, str] = {}
     for series in events.get_columns():
-        for name, leaf in _leaves(series.name, series, series.dtype, exclude):
+        for path, leaf, text in _leaves(series.name, series, series.dtype, exclude):
+            first, dot, rest = path.partition(".")
+            name = dotted(first) + dot + rest
+            if text or name != path:
+                written[name] = f"JSON in {text}" if text else path
             columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
-    return frame_of(
-        [s.alias(name) for name, s in columns.items()], events.height
-    ).rechunk()  # for what comes next
+    rows = table([s.alias(name) for name, s in columns.items()], events.height)
+    return rows.rechunk(), written  # for what comes next
 
 
 def _leaves(
     name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]
-) -> Iterator[tuple[str, pl.Series]]:
+) -> Iterator[tuple[str, pl.Series, str]]:
+    """Dotted name, values, and the name of the column of texts that they were in, if any."""
     if name in exclude:
         return
     if isinstance(dtype, pl.Struct):
         fields = dtype.fields
-        for field, own in zip(
-            fields, series.struct.unnest().get_columns() if fields else [], strict=True
-        ):
-            yield from _leaves(f"{name}.{field.name}", own, field.dtype, exclude)
+        own = series.struct.unnest().get_columns() if fields else []
+        for field, values in zip(fields, own, strict=True):
+            yield from _leaves(f"{name}.{field.name}", values, field.dtype, exclude)
     elif isinstance(dtype, pl.Map):
         series = _objects_of(series, dtype)
         yield from _leaves(name, series, series.dtype, exclude)
     elif isinstance(dtype, pl.List | pl.Array):
         inner = dtype.inner
         series = series.cast(pl.List(inner))
-        yield f"{name}.length", series.list.len().cast(pl.Int64)
+        yield f"{name}.length", series.list.len().cast(pl.Int64), ""
         if isinstance(inner, pl.Struct | pl.Map | pl.List | pl.Array):
-            yield from _leaves(
-                f"{name}.first", series.list.get(0, null_on_oob=True), inner, exclude
-            )
+            first = series.list.get(0, null_on_oob=True)
+            yield from _leaves(f"{name}.first", first, inner, exclude)
         elif inner not in (pl.Null, pl.Binary):
-            yield f"{name}.all", _joined(series)
+            yield f"{name}.all", _joined(series), ""
+    elif dtype == pl.String and (held := _held(series)) is not None:
+        for path, leaf, _ in _leaves(name, held, held.dtype, exclude):
+            yield path, leaf, name
     else:
-        yield name, series
+        yield name, series, ""
+
+
+def _held(texts: pl.Series) -> pl.Series | None:
+    """The objects or lists that the texts are as JSON; None if one of them is none."""
+    there = texts.filter(texts.is_not_null() & (texts != ""))
+    if not len(there) or there[0].lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        held = column(texts.name, [once(text.encode()) if text else None for text in texts])
+    except ValueError:
+        return None
+    return held if held.dtype.is_nested() else None
 
 
 def _objects_of(maps: pl.Series, dtype: Any) -> pl.Series:

@@ -1,24 +1,51 @@
-"""Types unified: what a column must be to hold all of its values, and the values made so.
+"""Values as columns, of one type each.
 
-A kind is None (only nulls so far), a scalar Polars type, a dict of kinds (an object), or a list of
-one kind."""
+A kind says what a column must be to hold all of its values: None (only nulls so far), a scalar
+Polars type, a dict of kinds (an object), or a list of one kind."""
 
 import json
+from itertools import chain
 from typing import Any
 
+import orjson
 import polars as pl
 
-# an object with more distinct keys than this over a batch of records is a map, not a record
-MAX_KEYS = 1000
+from nbsrc.events.decode import MAX_DEPTH, MAX_KEYS, parsed
 
 
-def kind_of_value(value: Any) -> Any:
+def columns(records: list[dict[str, Any]]) -> pl.DataFrame:
+    """The records as rows, with one column a key of any of them."""
+    names = dict.fromkeys(chain.from_iterable(records))
+    return table([column(n, [record.get(n) for record in records]) for n in names], len(records))
+
+
+def column(name: str, values: list[Any]) -> pl.Series:
+    """Values of JSON as a column; as text if their types differ (integers and floats are floats).
+
+    Raises ValueError if they are nested too deeply.
+    """
+    frame, _ = parsed([orjson.dumps({name: value}) for value in values])
+    return by_kind(name, values) if frame is None else frame[name]
+
+
+def by_kind(name: str, values: list[Any]) -> pl.Series:
+    """`column`, for values of any kind, one by one."""
+    kind = None
+    for value in values:
+        kind = merge(kind, _kind_of_value(value))
+    kind = no_maps(kind)
+    return pl.Series(name, [as_kind(value, kind) for value in values], dtype=dtype_of(kind))
+
+
+def _kind_of_value(value: Any, depth: int = 2) -> Any:
+    if isinstance(value, dict | list) and depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        return {name: kind_of_value(v) for name, v in value.items()}
+        return {name: _kind_of_value(v, depth + 1) for name, v in value.items()}
     if isinstance(value, list):
         kind = None
         for v in value:
-            kind = merge(kind, kind_of_value(v))
+            kind = merge(kind, _kind_of_value(v, depth + 1))
         return [kind]
     if value is None:
         return None
@@ -118,7 +145,7 @@ def stack(frames: list[pl.DataFrame]) -> pl.DataFrame:
         1 + max(map(len, kinds), default=0)
     )  # a new name: a frame without columns has rows, too
     alike = [
-        frame_of(
+        table(
             [unified(series, kinds[series.name]) for series in frame.get_columns()], frame.height
         ).with_columns(pl.lit(0, dtype=pl.Int8).alias(rows))
         for frame in frames
@@ -161,5 +188,5 @@ def _widens(mine: Any, kind: Any) -> bool:
     return not isinstance(kind, dict | list) and mine.is_numeric() and kind.is_numeric()
 
 
-def frame_of(columns: list[pl.Series], height: int) -> pl.DataFrame:
+def table(columns: list[pl.Series], height: int) -> pl.DataFrame:
     return pl.DataFrame(columns) if columns else pl.DataFrame(height=height)

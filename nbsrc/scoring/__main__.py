@@ -18,14 +18,15 @@ from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import Parser, printable, run
 
 PROG = "python -m nbsrc.scoring"
+STANDARD_INPUT = Path("-")
 SHOWN_WIDTH = 40  # characters of a uid
 
 
 ABOUT = """\
 Learn from past events what is normal, and score new ones by how unlike that they are. No labels
 are needed, and no list of columns: events are OCSF or any other records, nested or flat, as JSON,
-JSON Lines (both also gzipped) or Parquet; a PATH is a file, or a folder that stands for all files
-in it."""
+JSON Lines or Parquet, also compressed, also in the wrappers of some services; a PATH is a file, -
+for the standard input, or a folder that stands for all files in it."""
 MORE = """\
 The Parquet file has one row for each event that could be read, in the order given:
   row      its position, from 0        score    higher is stranger
@@ -82,6 +83,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _check(args: argparse.Namespace) -> None:
     """Raise what can be known to be wrong before the work, OSError or ValueError."""
     given: list[Path] = [*args.events, *(args.baseline or [])]
+    if given.count(STANDARD_INPUT) > 1:
+        raise ValueError("- is the standard input, which can be read once")
+    given = [path for path in given if path != STANDARD_INPUT]
     written = {"--out": args.out, "--alerts": args.alerts}
     for option, path in written.items():
         if path and path.is_dir():
@@ -134,6 +138,7 @@ def _scorer(args: argparse.Namespace) -> Scorer:
             f"{report.rejected} rejected."
         )
         _print_rejects(report)
+        _print_notes(report)
         scorer = Scorer.train(
             events, exclude=tuple(args.exclude), false_alarms=args.false_alarms or FALSE_ALARMS,
             epochs=args.epochs, seed=args.seed,
@@ -166,12 +171,21 @@ def _run(args: argparse.Namespace) -> None:
         report = score_files(scorer, args.events, args.out, alerts=args.alerts)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     _print_rejects(report)
+    _print_notes(report)
     _print_columns("Columns that the model does not know and ignores", report.ignored)
+    _print_columns("Columns of the model that no event has", report.missing)
     _print_columns("Columns of another type than in the baseline, not understood", report.changed)
     print(
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} scored, "
         f"{report.flagged} flagged (score above {scorer.detector.threshold_:.1f})"
     )
+
+
+def _print_notes(report: Report) -> None:
+    for note, times in report.notes.items():
+        print(f"  {printable(note)}: {times}")
+    written = {f"{name} ({how})" for name, how in report.written.items()}
+    _print_columns("Columns that the files write otherwise", written)
 
 
 def _print_columns(what: str, names: set[str]) -> None:

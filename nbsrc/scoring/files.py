@@ -2,6 +2,7 @@
 the files."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,8 @@ import polars as pl
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flattened
 from nbsrc.events.kinds import stack
-from nbsrc.events.lines import Reject
 from nbsrc.events.read import iter_events
 from nbsrc.scoring.alerts import findings
 from nbsrc.scoring.scorer import Scorer
@@ -34,17 +34,22 @@ class Report:
 
     read: records, those rejected included. rejected: records, or stretches of a file, that are not
     events, and `first_rejects` the first of them as (file, row, reason). columns: those of the
-    flattened events, `ignored` those that the model does not know, and `changed` those in whose
-    values its own types make no sense. most_anomalous: the rows of
-    the scores with the highest ones, highest first, each with its reasons in words."""
+    flattened events, `ignored` those that the model does not know, `missing` the model's that no
+    event has, and `changed` those in whose values its own types make no sense. notes: what was
+    done to the files, and how often. written: how columns are written that have another name in
+    the files. most_anomalous: the rows of the scores with the highest ones, highest first, each
+    with its reasons in words."""
 
     read: int = 0
     rejected: int = 0
-    first_rejects: list[Reject] = field(default_factory=list)
+    first_rejects: list[tuple[str, int, str]] = field(default_factory=list)
     flagged: int = 0
     columns: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    notes: Counter[str] = field(default_factory=Counter)
+    written: dict[str, str] = field(default_factory=dict)
     most_anomalous: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @property
@@ -89,7 +94,7 @@ def read_baseline(paths: list[Path]) -> tuple[pl.DataFrame, Report]:
     report, frames, step = Report(), list[pl.DataFrame](), 1
     with (
         tqdm(desc="reading the baseline", unit=" events", disable=not watched()) as bar,
-        closing(iter_events(paths, batch_size=EVENTS_AT_ONCE)) as batches,
+        closing(iter_events(paths, batch_size=EVENTS_AT_ONCE, notes=report.notes)) as batches,
     ):
         for events, rejects in batches:
             frames.append(events.gather_every(step, -report.scored % step))
@@ -123,12 +128,13 @@ def score_files(
     with (
         _written(Path(out), Path(alerts) if alerts else None, threshold) as write,
         tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
-        closing(iter_events(paths, batch_size=events_at_once)) as batches,
+        closing(iter_events(paths, batch_size=events_at_once, notes=report.notes)) as batches,
     ):
         for events, rejects in batches:
             if events.height:
-                rows = flatten(events)
+                rows, written = flattened(events)
                 report.columns |= set(rows.columns)
+                report.written |= written
                 lost, read = unread(rows, scorer.columns)
                 report.changed |= lost
                 understood |= read
@@ -143,6 +149,7 @@ def score_files(
         report.check(paths)
         scorer.check_columns(report.columns)
     report.ignored = report.columns - scorer.known
+    report.missing = set(scorer.kept - report.columns)
     report.changed -= understood
     return report
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from nbsrc.detection.base import FALSE_ALARMS
 from nbsrc.detection.surprise import SurpriseDetector
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flatten, flattened
 from nbsrc.events.text import as_text
 from nbsrc.scoring.reasons import reasons
 from nbsrc.scoring.types import with_booleans
@@ -78,8 +78,8 @@ class Scorer:
                 "false alarms must be between 0 and 1, epochs at least 1 and the seed at least 0, "
                 f"however: {false_alarms}, {epochs}, {seed}"
             )
-        rows = flatten(events)
-        encoder = EventEncoder(exclude=exclude).fit(rows)
+        rows, written = flattened(events)
+        encoder = EventEncoder(exclude=exclude).fit(rows, written=written)
         encoded = encoder.transform(rows)
         if not encoded.numeric_names + encoded.categorical_names:
             raise ValueError(

@@ -4,12 +4,10 @@ The OCSF schema says it; of columns that the schema does not know, the values of
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-import ocsf_json_schema
 import polars as pl
 
+from nbsrc.events.schema import schema_type
 from nbsrc.tabular.values import as_dated_moment, as_moment, as_number
 
 CODES = 64  # whole numbers that nothing is known of are codes, with at most so many distinct ones
@@ -48,49 +46,6 @@ class Column:
         """Let the network get nothing of it."""
         self.decision, self.values, self.present = "dropped", None, False
         self.reason = "; ".join(filter(None, (self.reason, reason)))
-
-
-@lru_cache
-def _schema() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes that any OCSF class may have, and the objects, of the newest released version
-    in the package."""
-    packaged = ocsf_json_schema.get_packaged_versions()
-    released = [v for v in packaged if re.fullmatch(r"\d+(\.\d+)*", v)]
-    newest = max(released, key=lambda v: [int(n) for n in v.split(".")])
-    schema = ocsf_json_schema.get_ocsf_schema(newest)
-    dictionary = schema.get("dictionary", {}).get("attributes") or schema.get(
-        "dictionary_attributes", {}
-    )
-    classes = {
-        name: a
-        for c in schema["classes"].values()
-        for name, a in c["attributes"].items()
-        if a.get("enum")
-    }
-    return {**dictionary, **classes}, schema["objects"]
-
-
-@lru_cache(maxsize=65536)
-def schema_type(name: str) -> tuple[str, bool] | None:
-    """The OCSF type of a flattened column (`traffic.bytes` is `long_t`) and whether it is an
-    enumeration.
-
-    None for a column that the schema does not know.
-    """
-    attributes, objects = _schema()
-    attribute: dict[str, Any] = {}
-    for part in name.split("."):
-        if attribute.get("is_array") and part == "first":
-            continue
-        if part not in attributes:
-            return None
-        attribute = attributes[part]
-        inside = attribute.get("object_type", "") if attribute.get("type") == "object_t" else ""
-        attributes = objects.get(inside, {}).get("attributes", {})
-    type_name = attribute.get("type", "")
-    if type_name in ("object_t", "json_t", ""):
-        return None
-    return type_name, bool(attribute.get("enum"))
 
 
 def kind_of(series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:

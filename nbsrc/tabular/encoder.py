@@ -8,7 +8,7 @@ its values decide. Everything else is decided by the values of the fitted rows a
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -83,9 +83,12 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         self.exclude = exclude
         self.max_categories = max_categories
 
-    def fit(self, rows: pl.DataFrame, y: None = None) -> Self:
+    def fit(
+        self, rows: pl.DataFrame, y: None = None, *, written: Mapping[str, str] | None = None
+    ) -> Self:
         """Decide on every column from `rows` alone; neither the order of rows nor that of columns
-        matters.
+        matters. `written` says, for `describe`, how the files write columns that have another name
+        there, as `nbsrc.events.flatten.flattened` tells it.
 
         Raises ValueError if a column is nested, or `max_categories` is not positive.
         """
@@ -104,6 +107,9 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         drop_near_times(rows, columns)
         drop_repetitions(rows, columns, counts)
         tell_missing(rows, columns)
+        for column in columns:
+            if written and column.column in written:
+                column.reason += f"; written as {written[column.column]}"
         self._learned(columns)
         return self
 
