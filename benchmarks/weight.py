@@ -26,7 +26,7 @@ PAINT = """() => new Promise(done => new PerformanceObserver(list => {
 CODE = """() => {
   const article = document.querySelector("article.bd-article");
   const blocks = [...article.querySelectorAll("[class*=highlight-]")];
-  const heights = blocks.map(e => e.closest("details") ? 0 : e.getBoundingClientRect().height);
+  const heights = blocks.map(e => e.closest("details, .toggle-hidden") ? 0 : e.getBoundingClientRect().height);
   const height = article.getBoundingClientRect().height;
   return [height, heights.reduce((a, b) => a + b, 0) / height];
 }"""

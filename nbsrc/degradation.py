@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
     ``gradients`` has for the epochs 0 (before training), 1 and the last one value a layer, the
     classifier last: the norm of the gradient as a share of the norm of the layer's weights, on the
-    first 256 training images. The share makes layers of unlike shapes comparable, and suits weights
+    first 128 training images. The share makes layers of unlike shapes comparable, and suits weights
     before BatchNorm, whose scale has no effect.
     """
 
@@ -80,7 +80,7 @@ def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.de
         images, labels = digits.train_images.to(device), digits.train_labels.to(device)
         torch.manual_seed(seed)
         net = cifar_resnet(depth, block=KINDS[kind], width=WIDTH, in_channels=1).to(device)
-        gradients = {0: relative_gradients(net, images[:256], labels[:256])}
+        gradients = {0: relative_gradients(net, images[:128], labels[:128])}
         optimizer = sgd(net, lr=LR, momentum=0.9, weight_decay=1e-4)
         for row in train_epochs(
             net, optimizer, images, labels,
@@ -88,7 +88,7 @@ def train_one(depth: int, kind: str, seed: int, *, epochs: int, device: torch.de
             progress=False,
         ):  # fmt: skip
             if row["epoch"] in (1, epochs):
-                gradients[int(row["epoch"])] = relative_gradients(net, images[:256], labels[:256])
+                gradients[int(row["epoch"])] = relative_gradients(net, images[:128], labels[:128])
         train = evaluate(net, images, labels, device=device)
         test = evaluate(net, digits.test_images, digits.test_labels, device=device)
     errors = 1 - train["accuracy"], 1 - test["accuracy"]

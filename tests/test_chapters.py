@@ -344,7 +344,7 @@ def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
 def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["runs"] == part3["surprise_wins"] == part3["forest_wins"] == 6
     assert part3["best_recall_value"] < 20 and part3["best_ap_value"] < 0.3
-    # "Counting comes close", "distances in the embedding do worse"
+    # "Counting comes close", "distances in the embedding do worse"; as Part 1 says of its plan
     assert 0 < part3["surprise_auc"] - part3["rarity_auc"] < 0.1
     assert part3["surprise_ap"] > part3["rarity_ap"]
     assert part3["knn_auc"] + 0.05 < part3["rarity_auc"]

@@ -44,7 +44,7 @@ def test_gradients_are_recorded_beside_a_training_that_they_do_not_change():
     digits = load_digits()
     torch.manual_seed(0)
     net = cifar_resnet(8, block=PlainBlock, width=8, in_channels=1)
-    images, labels = digits.train_images[:256], digits.train_labels[:256]
+    images, labels = digits.train_images[:128], digits.train_labels[:128]
     norms = gradient_norms(net, images, labels)
     sizes = [weight.norm().item() for weight in weights_in_order(net)]
     assert run.gradients[0] == pytest.approx([n / s for n, s in zip(norms, sizes, strict=True)])
