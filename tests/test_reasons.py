@@ -137,6 +137,17 @@ def test_what_is_usual_by_itself_is_told_only_where_nothing_else_is(usual):
     assert told(usual, "status", "src_endpoint.ip", **new) == told(usual, "src_endpoint.ip", **new)
 
 
+def test_what_is_usual_in_every_context_is_told_as_that(usual):
+    elsewhere = "; unusual beside the event's other fields)"
+    assert told(usual, "traffic.bytes_out", **{"traffic.bytes_out": 50_000.0}) == [
+        f"traffic.bytes_out 50 kB (usual for user cy: 1 kB to 89 kB{elsewhere}"
+    ]
+    # an address is no context of its own
+    assert told(usual, "src_endpoint.ip", **{"actor.user.name": None}) == [
+        "src_endpoint.ip 10.0.0.2 (usual for class Authentication: 10.0.0.1, 10.0.0.2" + elsewhere
+    ]
+
+
 def test_many_values_are_counted_and_long_ones_cut(usual):
     assert told(usual, "url.path", class_name="HTTP Activity", **{"url.path": "/" + "x" * 99}) == [
         f"url.path /{'x' * 56}... never seen before (usual for class HTTP Activity: "
