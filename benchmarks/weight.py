@@ -26,9 +26,9 @@ PAINT = """() => new Promise(done => new PerformanceObserver(list => {
 CODE = """() => {
   const article = document.querySelector("article.bd-article");
   const blocks = [...article.querySelectorAll("[class*=highlight-]")];
-  const heights = blocks.map(e => e.closest("details, .toggle-hidden") ? 0 : e.getBoundingClientRect().height);
-  const height = article.getBoundingClientRect().height;
-  return [height, heights.reduce((a, b) => a + b, 0) / height];
+  const shown = blocks.filter(e => !e.closest("details, .toggle-hidden"));
+  const heights = [article, ...shown].map(e => e.getBoundingClientRect().height);
+  return [heights[0], heights.slice(1).reduce((a, b) => a + b, 0) / heights[0]];
 }"""
 
 
