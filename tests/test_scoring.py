@@ -225,6 +225,40 @@ def test_rejected_lines_are_counted_and_shown_and_shift_nothing(files, trained, 
     assert printed.count("  rejected: ") == 5 and "and 3 more" in printed
 
 
+def test_a_folder_of_good_and_bad_files_is_scored_and_what_was_done_is_told(
+    files, trained, tmp_path, capsys
+):
+    events = [json.loads(line) for line in (files / "new.jsonl").read_text().splitlines()]
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "a.json").write_text(json.dumps({"Records": events[:40]}))
+    (folder / "b.parquet").write_bytes(b"PAR1 and nothing")
+    (folder / "c.jsonl").write_bytes(b"\x1f\x8b\x08 looks like gzip")
+    (folder / "_SUCCESS").write_text("")
+    texts = [{k: json.dumps(v) if k == "traffic" else v for k, v in e.items()} for e in events[40:]]
+    write_lines(folder / "d.jsonl", texts)
+    out = tmp_path / "scores.parquet"
+    argv = ["--model", str(trained[1]), "--events", str(folder), "--out", str(out)]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "events taken from Records[]: 40" in said and "bookkeeping" in said
+    assert f"{folder / 'b.parquet'}: not a readable Parquet file" in said
+    assert f"{folder / 'c.jsonl'}: the file cannot be read to its end" in said
+    assert "JSON in traffic" in said and f"{len(events)} scored" in said
+    assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]))
+
+
+def test_events_are_scored_from_the_standard_input(files, trained, tmp_path):
+    out = tmp_path / "scores.parquet"
+    argv = ["--model", str(trained[1]), "--events", "-", "--out", str(out)]
+    with (files / "new.jsonl").open("rb") as given:
+        subprocess.run(
+            [sys.executable, "-m", "nbsrc.scoring", *argv],
+            stdin=given, check=True, capture_output=True,
+        )  # fmt: skip
+    assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]))
+
+
 def test_an_event_without_uid_or_time_has_null_there(scorer):
     event = make_events(1, seed=5)[0]
     del event["metadata"]["uid"], event["time"]

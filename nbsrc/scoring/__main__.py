@@ -34,10 +34,20 @@ The Parquet file has one row for each event that could be read, in the order giv
   time     in UTC, or null             reasons  the three fields that stand out most, with values
                                        why      of flagged events, reasons beside what is usual
 
+What is read:
+  JSON         objects one a line, one after the other, indented, in arrays; UTF-8 or UTF-16
+  wrappers     Records, records, events, logEvents, value, hits.hits; _source; events as text in
+               message, log or _raw
+  Parquet      nested or flat, extension types, objects as JSON text; folders NAME=VALUE as columns
+  compressed   gzip, zstd, bzip2, xz
+Names that begin with _ or . in a folder, and an Iceberg table's metadata, are left out. What is
+broken is rejected and told; the rest is scored.
+
 examples:
   python -m nbsrc.scoring --baseline march/ --events april.jsonl.gz --out scores.parquet \\
     --model company
   python -m nbsrc.scoring --model company --events may.parquet --out may-scores.parquet
+  zcat today.gz | python -m nbsrc.scoring --model company --events - --out today.parquet
 
 Exit status: 0, 2 if something is wrong with what was given, 130 after Ctrl-C; then --out is left
 as it was."""
