@@ -2,6 +2,7 @@
 without a trace."""
 
 import gzip
+import io
 import json
 import os
 import signal
@@ -153,8 +154,10 @@ def test_scores_are_in_order_and_name_the_field_that_was_tampered_with(files, tr
     assert all(len(set(fields(scores, row))) == 3 for row in range(300))
 
 
-@pytest.mark.parametrize("form", ["gzip", "array", "parquet", "folder"])
-def test_every_form_of_the_same_events_gives_the_same_scores(form, files, trained, tmp_path):
+@pytest.mark.parametrize("form", ["gzip", "array", "parquet", "folder", "stdin"])
+def test_every_form_of_the_same_events_gives_the_same_scores(
+    form, files, trained, tmp_path, monkeypatch
+):
     lines = (files / "new.jsonl").read_bytes()
     events = [json.loads(line) for line in lines.splitlines()]
     given = tmp_path / "events"
@@ -164,6 +167,9 @@ def test_every_form_of_the_same_events_gives_the_same_scores(form, files, traine
         given.write_text(json.dumps(events))
     elif form == "parquet":
         pl.DataFrame(events).write_parquet(given)
+    elif form == "stdin":
+        given = Path("-")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
     else:
         given.mkdir()
         write_lines(given / "a.jsonl", events[:100])
@@ -517,6 +523,7 @@ GIVEN = "--baseline {past} --events {new}"
         (GIVEN + " --out {at}/o --false-alarms 1.5", "between 0 and 1"),
         (GIVEN + " --out {at}/o --false-alarms 0", "between 0 and 1"),
         (GIVEN + " --out {at}/o --epochs many", "--epochs"),
+        ("--baseline - --events - --out {at}/o", "- is the standard input, which can be read once"),
         ("--baseline {few} --events {new} --out {at}/o", "too few events to learn from: 60"),
         ("--baseline {note} --events {new} --out {at}/o", "from {note}: {note}, row 1: not JSON"),
         ("--baseline {broken} --events {new} --out {at}/o", "not a readable Parquet file"),
