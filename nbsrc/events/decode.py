@@ -130,7 +130,7 @@ def _strict(text: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         at = f"at character {error.pos + 1} of the record"
-        raise ValueError(f"not JSON: {error.msg} {at}") from None
+        raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} {at}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
