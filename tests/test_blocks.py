@@ -43,12 +43,26 @@ def test_option_c_projects_in_every_block():
 def test_option_a_keeps_every_second_pixel_and_adds_zero_channels():
     x = torch.randn(1, 4, 6, 6)
     out = BasicBlock(4, 8, stride=2, shortcut="A").downsample(x)
+    assert out.shape == (1, 8, 3, 3)
     assert torch.equal(out[:, :4], x[:, :, ::2, ::2])
     assert not out[:, 4:].any()
 
 
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+def test_a_stride_needs_a_shortcut_even_where_the_channels_stay(option):
+    block = BasicBlock(4, 4, stride=2, shortcut=option)
+    assert block(torch.randn(1, 4, 6, 6)).shape == (1, 4, 3, 3)
+
+
+def test_pre_activation_projects_without_a_batch_norm():
+    """The sum is normalized by the block that follows."""
+    projection = PreActBlock(16, 32, stride=2).downsample
+    assert isinstance(projection, nn.Conv2d) and projection.bias is None
+    assert projection.kernel_size == (1, 1)
+
+
 def test_unknown_shortcut_is_named():
-    with pytest.raises(ValueError, match="'D'"):
+    with pytest.raises(ValueError, match=r"'A', 'B' or 'C', however: 'D'$"):
         BasicBlock(4, 4, shortcut="D")
 
 
@@ -73,7 +87,8 @@ def test_block_whose_f_is_zero_is_the_identity_on_non_negative_input(block):
 def test_plain_block_with_the_same_weights_is_not_the_identity():
     plain = PlainBlock(16, 16)
     nn.init.zeros_(plain.bn2.weight)
-    assert not plain(torch.rand(2, 16, 5, 5)).any()
+    out = plain(torch.rand(2, 16, 5, 5))
+    assert out.shape == (2, 16, 5, 5) and not out.any()
 
 
 def test_relu_after_the_addition_clips_the_skip_path_and_pre_activation_does_not():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from nbsrc import resnet
 from nbsrc.blocks import BasicBlock, BottleneckBlock, PlainBlock, PreActBlock
@@ -82,6 +83,16 @@ def test_stems_shrink_by_four_or_not_at_all():
         )
         net(torch.randn(1, 3, 64, 64))
     assert seen == {"imagenet": 16, "cifar": 64}
+
+
+def test_convolutions_start_as_he_et_al_2015_by_their_outputs():
+    """Weights from N(0, 2 / fan_out), so that gradients keep their size on the way back."""
+    torch.manual_seed(0)
+    for conv in ResNet(BasicBlock, [1, 1, 1, 1]).modules():
+        if isinstance(conv, nn.Conv2d):
+            fan_out = conv.out_channels * conv.kernel_size[0] ** 2
+            assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+            assert conv.weight.mean().abs() < 0.1 * conv.weight.std()
 
 
 def test_pre_activation_net_ends_with_an_activation():

@@ -120,46 +120,108 @@ def test_either_kind_of_column_may_be_absent(n_numeric, cardinalities):
         assert net(None, c).shape == (6, 16)
 
 
-def test_wrong_input_is_refused_by_name():
+X, C = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64)
+BEYOND, NEGATIVE = C.clone(), C.clone()
+BEYOND[2, 1], NEGATIVE[0, 0] = 9, -1
+
+
+@pytest.mark.parametrize(
+    ("numeric", "categorical", "message"),
+    [
+        (torch.zeros(4, 3), C, "numeric must have the shape (rows, 2), however: (4, 3)"),
+        (X, C[:, 0], "categorical must have the shape (rows, 2), however: (4,)"),
+        (X, C[:, :, None], "categorical must have the shape (rows, 2), however: (4, 2, 1)"),
+        (C, C, "numeric must be floating point, however: torch.int64"),
+        (X, C.int(), "categorical must be int64, however: torch.int32"),
+        (X[:3], C, "numeric has 3 rows, however: categorical has 4"),
+        (X, None, "categorical is None, however: the network has 2 categorical columns"),
+        (None, C, "numeric is None, however: the network has 2 numeric columns"),
+        (X, BEYOND, "column 1 has 9 categories, however: its index in row 2 is 9"),
+        (X, NEGATIVE, "column 0 has 3 categories, however: its index in row 0 is -1"),
+    ],
+)
+def test_wrong_input_is_refused_by_name(numeric, categorical, message):
     net = TabularResNet(n_numeric=2, cardinalities=[3, 9])
-    x, c = torch.zeros(4, 2), torch.zeros(4, 2, dtype=torch.int64)
-    beyond, negative = c.clone(), c.clone()
-    beyond[2, 1], negative[0, 0] = 9, -1
-    with pytest.raises(IndexError, match=r"column 1 has 9 categories.*row 2 is 9"):
-        net(x, beyond)
-    with pytest.raises(IndexError, match=r"column 0 .*is -1"):
-        net(x, negative)
-    with pytest.raises(
-        ValueError, match=r"numeric must have the shape \(rows, 2\), however: \(4, 3\)"
+    with pytest.raises((ValueError, IndexError)) as raised:
+        net(numeric, categorical)
+    outside = isinstance(raised.value, IndexError)
+    assert str(raised.value) == ("categorical " if outside else "") + message
+
+
+def test_of_a_kind_without_columns_nothing_is_asked():
+    assert len(TabularResNet(n_numeric=0, cardinalities=[3, 9])(torch.zeros(1, 0).long(), C)) == 4
+    assert len(TabularResNet(n_numeric=2, cardinalities=[])(X, torch.zeros(1, 0))) == 4
+
+
+def test_the_last_category_of_a_column_is_one():
+    net = TabularResNet(n_numeric=0, cardinalities=[3, 9])
+    assert net(None, torch.tensor([[2, 8], [0, 0]])).isfinite().all()
+
+
+def test_what_builds_a_network_again_is_kept():
+    given = {"n_numeric": 2, "cardinalities": (3, 9), "d_out": 5, **SHAPE}
+    assert TabularResNet(**given).arguments == given
+    usual = {"d_block": 128, "n_blocks": 2, "d_hidden_multiplier": 2.0, "d_out": None}
+    net = TabularResNet(n_numeric=2, cardinalities=[3])
+    assert net.arguments == {
+        "n_numeric": 2, "cardinalities": (3,), "dropout1": 0.15, "dropout2": 0.0, **usual
+    }  # fmt: skip
+    assert [block.dropout1.p for block in net.blocks] == [0.15, 0.15]
+    assert [block.dropout2.p for block in net.blocks] == [0.0, 0.0]
+    assert len(net.blocks) == 2 and net.blocks[0].linear1.weight.shape == (256, 128)
+
+
+def test_only_weights_are_saved():
+    net = TabularResNet(n_numeric=2, cardinalities=[3, 9], n_blocks=1)
+    assert [name for name in net.state_dict() if not name.startswith(("blocks.0.", "input_"))] == [
+        "embeddings.table.weight"
+    ]
+
+
+def test_embeddings_start_as_rtdls():
+    """Uniform within one over the root of their width."""
+    torch.manual_seed(0)
+    embeddings = ColumnEmbeddings([300, 3000, 2])
+    assert embeddings.widths == [16, 16, 8]
+    for table, width in zip(
+        embeddings.table.weight.split(embeddings.rows), embeddings.widths, strict=True
     ):
-        net(torch.zeros(4, 3), c)
-    with pytest.raises(
-        ValueError, match=r"categorical must have the shape \(rows, 2\), however: \(4,\)"
-    ):
-        net(x, c[:, 0])
-    with pytest.raises(ValueError, match="numeric must be floating point"):
-        net(c, c)
-    with pytest.raises(ValueError, match="categorical must be int64"):
-        net(x, x)
-    with pytest.raises(ValueError, match="numeric has 3 rows, however: categorical has 4"):
-        net(x[:3], c)
-    with pytest.raises(ValueError, match="categorical is None"):
-        net(x, None)
+        own = table.reshape(-1, width)
+        assert own.abs().max() <= width**-0.5
+        if len(own) > 2:
+            assert own.min() < -0.99 * width**-0.5 and own.max() > 0.99 * width**-0.5
+            assert own.mean().abs() < 0.02
+
+
+def test_a_category_has_an_embedding_as_wide_as_its_column_asks_for():
+    assert [embedding_width(n) for n in (1, 17, 18, 56, 57, 10**6)] == [8, 8, 16, 16, 16, 16]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_numeric": -1}, "n_numeric=-1"),
-        ({"n_numeric": 0, "cardinalities": []}, "needs a column"),
-        ({"cardinalities": [3, 0]}, r"cardinalities\[1\]=0"),
-        ({"d_block": 0}, "d_block must be positive"),
-        ({"n_blocks": 0}, "n_blocks must be positive"),
-        ({"d_hidden_multiplier": 0.001}, "hidden width must be positive"),
-        ({"d_out": 0}, "d_out=0"),
-        ({"dropout1": 1.5}, "1.5"),
+        ({"n_numeric": -1}, "n_numeric must not be negative, however: n_numeric=-1"),
+        (
+            {"n_numeric": 0, "cardinalities": []},
+            "a network needs a column, however: n_numeric=0 and no cardinalities",
+        ),
+        ({"cardinalities": [3, 0]}, "cardinalities must be positive, however: cardinalities[1]=0"),
+        ({"d_block": 0}, "d_block must be positive, however: 0"),
+        ({"n_blocks": 0}, "n_blocks must be positive, however: 0"),
+        ({"d_hidden_multiplier": 0.007}, "the hidden width must be positive, however: 0"),
+        ({"d_out": 0}, "d_out must be positive or None, however: d_out=0"),
     ],
 )
 def test_an_impossible_network_is_refused(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError) as raised:
         TabularResNet(**({"n_numeric": 2, "cardinalities": [3]} | change))
+    assert str(raised.value) == message
+    with pytest.raises(ValueError, match=r"1\.5"):
+        TabularResNet(n_numeric=2, cardinalities=[], dropout1=1.5)
+
+
+def test_the_smallest_network_is_one():
+    net = TabularResNet(
+        n_numeric=1, cardinalities=[1], d_block=1, n_blocks=1, d_hidden_multiplier=1, d_out=1
+    )
+    assert net.eval()(torch.ones(1, 1), torch.zeros(1, 1, dtype=torch.int64)).shape == (1, 1)
