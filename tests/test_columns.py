@@ -5,7 +5,8 @@ import datetime
 import polars as pl
 import pytest
 
-from nbsrc.tabular.columns import Column, kind_of, schema_type
+from nbsrc.events.schema import schema_type
+from nbsrc.tabular.columns import Column, kind_of
 from nbsrc.tabular.rules import counts_of
 
 MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z

@@ -15,9 +15,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from nbsrc.events.flatten import flatten, flattened
-from nbsrc.events.schema import schema_type
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.tabular import encoder as encoder_module
 from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.tabular.encoder import EventEncoder
 
@@ -198,19 +198,6 @@ def test_every_column_is_accounted_for(rows, encoder):
 def test_columns_of_ocsf_become_what_they_are(column, kind, decision, encoder):
     told = encoder.describe().filter(column=column).row(0, named=True)
     assert (told["kind"], told["decision"]) == (kind, decision), told["reason"]
-
-
-def test_the_schema_types_columns_at_any_depth():
-    assert schema_type("traffic.bytes") == ("long_t", False)
-    assert schema_type("severity_id") == ("integer_t", True)
-    assert schema_type("process.parent_process.file.size") == ("long_t", False)
-    assert schema_type("actor.user.groups.first.name") == ("string_t", False)
-    assert schema_type("src_endpoint.port") == ("port_t", False)
-    assert (
-        schema_type("nobody.knows") is None
-        and schema_type("device") is None
-        and schema_type("") is None
-    )
 
 
 def test_missing_and_unseen_are_two_things():
@@ -426,22 +413,63 @@ def test_an_excluded_field_is_left_out_with_all_below_it(rows):
 
 
 def test_other_columns_than_at_fit_transform_all_the_same(rows, encoder):
-    frame = rows.select("time", "class_uid").with_columns(
-        pl.lit("x").alias("brand.new"), pl.lit(1).alias("brand.newer")
-    )
-    fresh = clone(encoder).fit(rows)
-    with pytest.warns(
-        UserWarning, match="columns unknown at fit are ignored: brand.new, brand.newer"
-    ) as caught:
-        encoded = fresh.transform(frame)
-    assert len(caught) == 1 and sound(encoded, len(rows))
+    frame = rows.select("time", "class_uid")
+    encoded = encoder.transform(frame)
+    assert sound(encoded, len(rows))
     place = encoded.categorical_names.index("api.operation")
-    assert (encoded.categorical[:, place] == 0).all() and (
-        encoded.numeric[:, encoded.numeric_names.index("traffic.bytes")] == 0
-    ).all()
+    assert (encoded.categorical[:, place] == 0).all()
+    assert (encoded.numeric[:, encoded.numeric_names.index("traffic.bytes")] == 0).all()
+
+
+def test_columns_unknown_at_fit_are_named_once():
+    encoder = EventEncoder(exclude=("x",)).fit(pl.DataFrame({"a": [1, 2], "x.y": [1, 2]}))
+    frame = pl.DataFrame({name: [1] for name in ("a", "c", "b", "x", "x.z", "xy")})
+    with pytest.warns(UserWarning) as caught:
+        encoder.transform(frame)
+    assert [str(w.message) for w in caught] == ["columns unknown at fit are ignored: b, c, xy"]
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # said once
-        fresh.transform(frame)
+        encoder.transform(frame)
+    for more, said in ((2, ""), (3, " and 1 more")):
+        names = [f"n{more}{i}" for i in range(3 + more)]
+        with pytest.warns(UserWarning, match=f": {', '.join(names[:5])}{said}$"):
+            encoder.transform(frame.select(pl.lit(1).alias(name) for name in names))
+
+
+def test_what_was_decided_is_described_column_by_column():
+    frame = pl.DataFrame(
+        {
+            "amount": [1.0, 2.0, 3.0, 4.0, None],
+            "constant": [2.5] * 5,
+            "seen_time": [1_700_000_000_000 + i for i in range(5)],
+            "word": [*"abcab"],
+        }
+    )
+    encoder = EventEncoder()
+    assert encoder.fit(frame) is encoder
+    told = encoder.describe()
+    assert dict(told.schema) == {
+        "column": pl.String,
+        "kind": pl.String,
+        "decision": pl.String,
+        "reason": pl.String,
+        "cardinality": pl.Int64,
+        "scale": pl.Float64,
+        "missing": pl.Float64,
+    }
+    fraction = "values: numbers with a fraction"
+    assert told.rows() == [
+        ("amount", "quantity", "kept", fraction, None, 1.0, 0.2),
+        ("constant", "quantity", "dropped", f"{fraction}; constant", None, None, 0.0),
+        ("seen_time", "time", "kept", "values: milliseconds of this century", None, None, 0.0),
+        ("word", "category", "kept", "values: texts", 5, None, 0.0),
+    ]
+    encoded = encoder.transform(frame)
+    assert encoded.categorical_names == ("word", "amount.present")
+    assert encoded.cardinalities == (5, 3)
+    assert encoded.categorical.tolist() == [[2, 2], [3, 2], [4, 2], [2, 2], [3, 0]]
+    encoded.time[0] = 0  # the arrays are the caller's
 
 
 @pytest.mark.parametrize(
@@ -470,13 +498,20 @@ def test_bad_use_is_refused_with_a_reason(rows):
             getattr(EventEncoder(), method)()
     with pytest.raises(NotFittedError):
         EventEncoder().save("nowhere")
-    with pytest.raises(ValueError, match=r"'user' is nested .*: flatten"):
-        EventEncoder().fit(pl.DataFrame({"user": [{"name": "a"}]}))
-    with pytest.raises(ValueError, match="max_categories must be positive, however: 0"):
+    nested = pl.DataFrame({"user": [{"name": "a"}]})
+    for refuse in (EventEncoder().fit, EventEncoder().fit(rows[:9]).transform):
+        with pytest.raises(
+            ValueError, match=r"^column .user. is nested .*: flatten the events first$"
+        ):
+            refuse(nested)
+    with pytest.raises(ValueError, match=r"^max_categories must be positive, however: 0$"):
         EventEncoder(max_categories=0).fit(rows)
+    assert EventEncoder(max_categories=1).fit(rows[:9])
 
 
-def test_neither_the_order_of_rows_nor_of_columns_nor_the_batches_matter(rows, encoder):
+def test_neither_the_order_of_rows_nor_of_columns_nor_the_batches_matter(
+    rows, encoder, monkeypatch
+):
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = rows[order].select(sorted(rows.columns, reverse=True))
     other = EventEncoder().fit(shuffled)
@@ -489,6 +524,8 @@ def test_neither_the_order_of_rows_nor_of_columns_nor_the_batches_matter(rows, e
     assert np.array_equal(np.concatenate([p.categorical for p in parts]), whole.categorical)
     assert np.array_equal(np.concatenate([p.numeric for p in parts]), whole.numeric)
     assert np.array_equal(np.concatenate([p.time for p in parts]), whole.time)
+    monkeypatch.setattr(encoder_module, "AT_ONCE", 300)  # rows that one thread encodes
+    assert same(encoder.transform(rows), whole)
 
 
 def test_what_is_transformed_later_changes_nothing_that_was_fitted(rows):
@@ -505,11 +542,15 @@ def test_what_is_transformed_later_changes_nothing_that_was_fitted(rows):
 
 
 def test_saved_and_loaded_encodes_the_same(rows, encoder, tmp_path):
-    encoder.save(tmp_path / "made" / "encoder.safetensors")
-    assert [p.name for p in (tmp_path / "made").iterdir()] == ["encoder.safetensors"]
-    loaded = EventEncoder.load(tmp_path / "made" / "encoder.safetensors")
+    path = tmp_path / "made" / "here" / "encoder.safetensors"
+    for _ in range(2):
+        encoder.save(path)
+    assert [p.name for p in path.parent.iterdir()] == ["encoder.safetensors"]
+    loaded = EventEncoder.load(path)
     assert loaded.columns_ == encoder.columns_ and loaded.get_params() == encoder.get_params()
     assert same(loaded.transform(rows), encoder.transform(rows))
+    EventEncoder(exclude=("a", "b"), max_categories=7).fit(rows[:9]).save(path)
+    assert EventEncoder.load(path).get_params() == {"exclude": ("a", "b"), "max_categories": 7}
 
 
 def test_a_damaged_or_newer_saved_encoder_is_refused(encoder, tmp_path):
