@@ -3,6 +3,9 @@
 A cell draws with matplotlib as ever; its output is SVG. As an <img> that SVG could not see the
 page's colours. As an element of the page it can: what was drawn in the ink and paper colours of
 ``nbsrc.palette`` takes the theme's text and background, every other colour stays as drawn.
+
+A figure's panels, which ``nbsrc.plots.panels`` makes subfigures, become drawings of their own, side
+by side where there is room and below each other on a phone.
 """
 
 import re
@@ -15,6 +18,7 @@ from sphinx.util import logging
 from nbsrc.palette import INK, PAPER
 
 logger = logging.getLogger(__name__)
+PANEL = '<g class="panel">'
 NUMBERS = re.compile(r'(?<=[\s(])(d|x|y|points|transform|viewBox)="([^"]*)"')
 
 
@@ -36,7 +40,7 @@ def compact(svg: str) -> str:
 def for_page(svg: str, *, name: str, alt: str) -> str:
     """matplotlib's SVG as an element of a page, its ids made unique by ``name``."""
     svg = re.sub(r"<style.*?</style>", "", compact(svg), flags=re.DOTALL)
-    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r'<g id="subfigure_\d+">', PANEL, svg.replace("xlink:href", "href"))
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
@@ -45,15 +49,34 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     svg = re.sub(
         r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg
     )
-    start, rest = svg.split(">", 1)
-    width, height = (
-        round(float(n) * 4 / 3) for n in re.findall(r' (?:width|height)="([\d.]+)pt"', start)
+    drawings = "".join(
+        f'<svg class="figure" width="{round(width * 4 / 3)}" height="{round(height * 4 / 3)}" '
+        f'viewBox="{left:g} {top:g} {width:g} {height:g}" stroke-linejoin="round">{drawing}</svg>'
+        for drawing, (left, top, width, height) in panels_of(svg)
     )
-    box = re.search(r'viewBox="([^"]+)"', start)[1]
-    return (
-        f'<svg class="figure" role="img" aria-label="{escape(alt)}" '
-        f'width="{width}" height="{height}" viewBox="{box}" stroke-linejoin="round">{rest}'
-    )
+    return f'<div class="panels" role="img" aria-label="{escape(alt)}">{drawings}</div>'
+
+
+def panels_of(svg: str) -> list[tuple[str, tuple[float, float, float, float]]]:
+    """What each panel draws, and its left edge, top, width and height, in points.
+
+    Marks and clips that the panels share are defined once, in the first that uses them or in the
+    last: an id holds for the whole page.
+    """
+    start, inside = svg.strip().removesuffix("</svg>").split(">", 1)
+    _, *panels = inside.split(PANEL)
+    if not panels:
+        left, top, width, height = map(float, re.search(r'viewBox="([^"]+)"', start)[1].split())
+        return [(inside, (left, top, width, height))]
+    panels[-1], shared = panels[-1].rsplit("</g></g>", 1)
+    panels[-1] += f"</g>{shared}"
+    found = []
+    for panel in panels:
+        corners = re.search(r' d="([^"]+)"', panel)[1]  # a subfigure draws its own edge first
+        points = [tuple(map(float, p.split())) for p in re.findall(r"[-\d.]+ [-\d.]+", corners)]
+        (left, right), (top, bottom) = ((min(n), max(n)) for n in zip(*points, strict=True))
+        found.append(("<g>" + panel, (left, top, right - left, bottom - top)))
+    return found
 
 
 def inline_figures(app, doctree: nodes.document, docname: str) -> None:

@@ -7,6 +7,7 @@ Everything that names the repository (edit, issue, Colab, Binder) hangs on the o
 import hashlib
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +18,7 @@ from fontTools.ttLib import TTFont
 ROOT = Path(__file__).parents[1]
 BUTTONS = ["use_repository_button", "use_issues_button", "use_edit_page_button"]
 ICON = re.compile(r"\bfa-[a-z0-9-]+")
+CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 CODEPOINT = re.compile(
     r"""["'](?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff]))["']"""
 )  # as an escape or as it is
@@ -93,11 +95,25 @@ def copy_notebooks(out: Path) -> None:
         shutil.copy(notebook, out / "notebooks")
 
 
-def mend_pages(out: Path) -> None:
-    """Two things that no setting reaches.
+def on_one_line(cell: re.Match) -> str:
+    """A cell, kept on one line if it is short: a heading of one word, or 24 characters."""
+    name, options, content = cell.groups()
+    text = unescape(re.sub(r"<[^>]+>", "", content)).strip()
+    if len(text) > 24 or (name == "th" and " " in text):
+        return cell[0]
+    if 'class="' in options:
+        options = options.replace('class="', 'class="nowrap ', 1)
+    else:
+        options += ' class="nowrap"'
+    return f"<{name}{options}>{content}</{name}>"
 
-    The theme's style sheet draws the same icons that its 1.5 MB script draws again; and docutils
-    gives references ARIA roles that are deprecated, or that do not belong together.
+
+def mend_pages(out: Path) -> None:
+    """Three things that no setting reaches.
+
+    The theme's style sheet draws the same icons that its 1.5 MB script draws again; docutils gives
+    references ARIA roles that are deprecated, or that do not belong together; and a browser would
+    break a name such as ResNet-18 in a table's cell.
     """
     for page in out.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
@@ -109,6 +125,7 @@ def mend_pages(out: Path) -> None:
         mended = mended.replace(' role="doc-biblioentry"', "").replace(
             '<div role="list" class="citation-list">', "<div>"
         )
+        mended = CELL.sub(on_one_line, mended)
         if mended != html:
             page.write_text(mended, encoding="utf-8")
     (out / "_static/scripts/fontawesome.js").unlink(missing_ok=True)

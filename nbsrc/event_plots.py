@@ -4,6 +4,7 @@ encoder made of the columns, what networks cost and learn, and how methods find 
 import html
 import json
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +13,18 @@ from matplotlib.ticker import PercentFormatter
 
 from nbsrc import palette
 from nbsrc.palette import INK
-from nbsrc.plots import COLORS, MARKERS, Look
+from nbsrc.panels import same_height, side_by_side
+from nbsrc.plots import COLORS, MARKERS
+
+
+class Look(Protocol):
+    """A colour and a marker, such as a row of `nbsrc.detection.methods`."""
+
+    @property
+    def color(self) -> str: ...
+
+    @property
+    def marker(self) -> str: ...
 
 
 class Tree:
@@ -26,17 +38,15 @@ class Tree:
     def _repr_html_(self) -> str:
         def branch(name: str, value: object) -> str:
             if isinstance(value, Mapping):
-                inside, about = value.items(), f"{len(value)} attributes"
+                inside, kind = value.items(), "attribute"
             elif isinstance(value, list):
-                inside, about = (
-                    {f"[{i}]": v for i, v in enumerate(value)}.items(),
-                    f"{len(value)} elements",
-                )
+                inside, kind = {f"[{i}]": v for i, v in enumerate(value)}.items(), "element"
             else:
                 return (
                     f"<li><code>{html.escape(name)}</code>: {html.escape(json.dumps(value))}</li>"
                 )
             lines = "".join(branch(key, below) for key, below in inside)
+            about = f"{len(value)} {kind}" + ("s" if len(value) != 1 else "")
             summary = f"<summary><code>{html.escape(name)}</code>: {about}</summary>"
             return f"<li><details>{summary}<ul>{lines}</ul></details></li>"
 
@@ -53,7 +63,7 @@ def plot_published(
 ) -> None:
     """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of
     each."""
-    _, ax = plt.subplots(figsize=(7, 4))
+    _, ax = plt.subplots(figsize=(5, 4))
     for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
         for row, (name, models) in enumerate(reversed(list(scores.items()))):
             mlp, other = models[0], models[which]
@@ -84,25 +94,23 @@ def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -
     """Cardinalities and missing shares of `EventEncoder.describe()`, and one quantity before and
     after encoding."""
     kept = described.filter(decision="kept")
-    _, axes = plt.subplots(2, 2, figsize=(7, 5))
+    columns, missing, before, after = side_by_side(2, rows=2, height=5)
     cardinality = kept["cardinality"].drop_nulls().sort(descending=True)
-    axes[0, 0].bar(range(len(cardinality)), cardinality, width=1, color=COLORS["ResNet"])
-    axes[0, 0].set(
+    columns.bar(range(len(cardinality)), cardinality, width=1, color=COLORS["ResNet"])
+    columns.set(
         yscale="log", xlabel="categorical column, sorted", ylabel="cardinality", title="Categories"
     )
-    missing = kept["missing"].sort()
-    axes[0, 1].plot(range(len(missing)), missing, color=COLORS["ResNet"])
-    axes[0, 1].set(
-        xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values"
-    )
-    axes[0, 1].yaxis.set_major_formatter(PercentFormatter(1))
+    share = kept["missing"].sort()
+    missing.plot(range(len(share)), share, color=COLORS["ResNet"])
+    missing.set(xlabel="column, sorted", ylabel="missing (share of events)", title="Missing values")
+    missing.yaxis.set_major_formatter(PercentFormatter(1))
     present = raw.is_not_null().to_numpy()
-    axes[1, 0].hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
-    axes[1, 0].set(
+    before.hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
+    before.set(
         yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before"
     )
-    axes[1, 1].hist(encoded[present], bins=60, color=COLORS["ResNet"])
-    axes[1, 1].set(xlabel=f"{raw.name}, encoded", ylabel="events", title="and after")
+    after.hist(encoded[present], bins=60, color=COLORS["ResNet"])
+    after.set(xlabel=f"{raw.name}, encoded", ylabel="events", title="and after")
 
 
 def plot_rarity(
@@ -121,7 +129,7 @@ def plot_rarity(
         shown = name.replace("_", " ")
         rows.append((shown, scenario.eq_missing(name).to_numpy(), COLORS["plain"]))
         rows.append(("look-alikes", look_alike[name], COLORS["FT-Transformer"]))
-    _, ax = plt.subplots(figsize=(7, 0.28 * len(rows) + 0.8))
+    _, ax = plt.subplots(figsize=(5, 0.28 * len(rows) + 0.8))
     rng = np.random.default_rng(0)
     for row, (_, chosen, color) in enumerate(reversed(rows)):
         values = frequency[chosen]
@@ -132,10 +140,8 @@ def plot_rarity(
         if len(values):
             ax.plot([np.median(values)] * 2, [row - 0.4, row + 0.4], color=INK)
     ax.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
-    ax.set(
-        xscale="log",
-        xlabel="frequency of the event's rarest value in the past (share of the column's events)",
-    )
+    ax.set(xscale="log", xlabel="frequency of the event's rarest value in the past")
+    ax.xaxis.set_major_formatter(lambda share, place: f"{share:.6%}".rstrip("0%").rstrip(".") + "%")
 
 
 def plot_costs(costs: pl.DataFrame) -> None:
@@ -144,24 +150,25 @@ def plot_costs(costs: pl.DataFrame) -> None:
     costs: columns model, batch, features and seconds.
     """
     batches = costs["batch"].unique().sort().to_list()
-    _, axes = plt.subplots(1, len(batches), sharey=True, squeeze=False)
-    for ax, batch in zip(axes[0], batches, strict=True):
+    axes = side_by_side(len(batches))
+    for ax, batch in zip(axes, batches, strict=True):
         for name in ("FT-Transformer", "ResNet"):
             part = costs.filter(model=name, batch=batch).sort("features")
             style = {"color": COLORS[name], "marker": MARKERS[name], "label": name}
             ax.loglog(part["features"], part["seconds"], **style)
         ax.set(title=f"batches of {batch}", xlabel="number of features")
+        ax.set_ylabel("seconds per training step")
         ax.set_xticks(sizes := costs["features"].unique().sort(), [str(size) for size in sizes])
         ax.minorticks_off()
-    axes[0, 0].set_ylabel("seconds per training step")
-    axes[0, 0].legend()
+    same_height(axes)
+    axes[0].legend()
 
 
 def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
     """Training and validation loss per epoch, which differ in kind, from the rows that `pretrain`
     returns."""
     epochs = [row["epoch"] for row in history]
-    _, axes = plt.subplots(1, 2)
+    axes = side_by_side(2)
     for ax, part, color, title in zip(
         axes,
         ("train_loss", "validation_loss"),
@@ -189,7 +196,7 @@ def plot_lengths(table: pl.DataFrame) -> None:
         pl.max("validation_loss").alias("high"),
     )
     spread = spread.sort("epochs")
-    _, ax = plt.subplots(figsize=(5.5, 3))
+    _, ax = plt.subplots(figsize=(5, 3))
     ax.vlines(spread["epochs"], spread["low"], spread["high"], color=COLORS["test"])
     ax.plot(spread["epochs"], spread["validation_loss"], color=COLORS["test"], marker="o")
     ax.set(xscale="log", xlabel="epochs of the run", ylabel="nats per event", ylim=(0, None))
@@ -200,7 +207,7 @@ def plot_lengths(table: pl.DataFrame) -> None:
 def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None:
     """Points (events, 2) in the colours of their groups, at most five; crosses where `marked`
     (events,)."""
-    _, ax = plt.subplots(figsize=(7, 4.5))
+    _, ax = plt.subplots(figsize=(5, 4.6))
     colors = (palette.BLUE, palette.ORANGE, palette.GREEN, palette.PURPLE, palette.SKY)
     for name, color in zip(sorted(set(group)), colors, strict=False):
         own = (group == name).to_numpy() & ~marked
@@ -224,7 +231,7 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
         label="incident",
     )
     ax.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate")
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.figure.legend(loc="outside lower center", ncols=2)
 
 
 def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
@@ -235,7 +242,7 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
         pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")
     )
     names = spread.filter(method=next(iter(methods))).sort("roc_auc")["scenario"].to_list()
-    _, ax = plt.subplots(figsize=(7, 4.5))
+    _, ax = plt.subplots(figsize=(5, 5.4))
     for i, (method, look) in enumerate(methods.items()):
         values = {
             row["scenario"]: row for row in spread.filter(method=method).iter_rows(named=True)
@@ -253,4 +260,4 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
     ax.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.figure.legend(loc="outside lower center", ncols=2)

@@ -5,7 +5,7 @@ import html
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nbsrc import palette
 from nbsrc.palette import INK, PAPER
+from nbsrc.panels import same_height, side_by_side
 
 # Every method keeps its colour and marker in the book; detectors have theirs in
 # nbsrc.detection.methods.
@@ -33,16 +34,6 @@ COLORS = {
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D"}
-
-
-class Look(Protocol):
-    """A colour and a marker, such as a row of `nbsrc.detection.methods`."""
-
-    @property
-    def color(self) -> str: ...
-
-    @property
-    def marker(self) -> str: ...
 
 
 def use_style() -> None:
@@ -172,17 +163,18 @@ def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> 
 
 def plot_degradation(table: pl.DataFrame) -> None:
     """Training and test error against depth, from `nbsrc.degradation.depth_experiment`."""
-    _, axes = plt.subplots(1, 2, sharey=True)
-    for ax, part in zip(axes, ("train", "test"), strict=False):
+    axes = side_by_side(2)
+    for ax, part in zip(axes, ("train", "test"), strict=True):
         for kind in ("plain", "residual"):
             mean_and_range(ax, table.filter(kind=kind), "depth", f"{part}_error", kind)
         ax.set(
             title={"train": "Training images", "test": "Test images"}[part],
             xlabel="depth (weighted layers)",
+            ylabel="error (share of images)",
         )
         ax.set_xticks(table["depth"].unique().sort())
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0].set_ylabel("error (share of images)")
+    same_height(axes)
     axes[0].legend()
 
 
@@ -196,7 +188,7 @@ def plot_gradient_flow(
     """
     columns = table[panels].unique().sort()
     titles = titles or [f"{depth} layers" for depth in columns]
-    _, axes = plt.subplots(1, len(columns), sharey=True)
+    axes = side_by_side(len(columns), height=3.6)
     for ax, column, title in zip(axes, columns, titles, strict=True):
         for kind in table["kind"].unique(maintain_order=True):
             own = table.filter(pl.col("kind") == kind, pl.col(panels) == column)
@@ -209,10 +201,11 @@ def plot_gradient_flow(
             ax.fill_between(
                 own["layer"], own["low"], own["high"], color=COLORS[kind], alpha=0.2, linewidth=0
             )
-        ax.set(title=title, xlabel="layer (1 is next to the input)")
-    axes[0].set_ylabel(
-        "norm of the weights' gradient" if value == "norm" else "gradient / weights, norms"
-    )
+        ax.set(title=title, xlabel="layer, from the input")
+        ax.set_ylabel(
+            "norm of the weights' gradient" if value == "norm" else "gradient / weights, norms"
+        )
+    same_height(axes)
     axes[0].legend(fontsize=8)
 
 
@@ -229,27 +222,24 @@ def plot_similarity(table: pl.DataFrame) -> None:
 
 def plot_lesions(table: pl.DataFrame) -> None:
     """Error after one block is taken out, by block, and after several, by their number."""
-    _, axes = plt.subplots(1, 2, sharey=True)
+    axes = side_by_side(2)
     for (depth, kind), net in table.group_by("depth", "kind", maintain_order=True):
-        style = {"color": COLORS[str(kind)], "marker": MARKERS[str(kind)], "markersize": 4}
+        color = COLORS[str(kind)]
+        style: dict[str, Any] = {"color": color, "marker": MARKERS[str(kind)], "markersize": 4}
         style |= {"label": f"{kind}, {depth} layers", "linestyle": "--" if depth > 20 else "-"}
         for ax, lesions in zip(axes, (["one out"], ["none", "several out"]), strict=True):
             own = net.filter(pl.col("lesion").is_in(lesions)).group_by("number").agg(
                 pl.mean("error"), pl.min("error").alias("low"), pl.max("error").alias("high")
             ).sort("number")  # fmt: skip
             ax.plot(own["number"], own["error"], **style)
-            ax.fill_between(
-                own["number"],
-                own["low"],
-                own["high"],
-                color=style["color"],
-                alpha=0.15,
-                linewidth=0,
-            )
+            low, high = own["low"], own["high"]
+            ax.fill_between(own["number"], low, high, color=color, alpha=0.15, linewidth=0)
     axes[0].set(title="One block out", xlabel="which block (1 is next to the input)")
     axes[1].set(title="Several blocks out", xlabel="how many blocks")
-    axes[0].set_ylabel("error (share of test images)")
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    for ax in axes:
+        ax.set_ylabel("error (share of test images)")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    same_height(axes)
     axes[1].legend(fontsize=8)
 
 
@@ -279,21 +269,22 @@ def plot_channels(rows: Sequence[tuple[str, Tensor]]) -> None:
     Shape of the maps: (number, height, width), with as many in each row but the image's one.
     """
     columns = max(len(maps) for _, maps in rows)
-    size = 7 / columns
-    _, axes = plt.subplots(len(rows), columns, figsize=(7, (size + 0.1) * len(rows)), squeeze=False)
+    width = 4.8  # its names are still readable on a phone
+    height = (width / columns + 0.2) * len(rows)
+    _, axes = plt.subplots(len(rows), columns, figsize=(width, height), squeeze=False)
     for row, (name, maps) in zip(axes, rows, strict=True):
         for ax in row:
             ax.set_axis_off()
         for ax, one in zip(row, maps, strict=False):
             show_signed(ax, one, maps.abs().max().item())
-        row[0].set_title(name, fontsize=9, loc="left")
+        row[0].set_title(name, loc="left")
 
 
 def plot_learning_curves(history: Sequence[Mapping[str, float]]) -> None:
     """Loss and accuracy per epoch, on training and test images, from rows of a training loop."""
     epochs = [row["epoch"] for row in history]
-    _, axes = plt.subplots(1, 2)
-    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=False):
+    axes = side_by_side(2)
+    for ax, quantity in zip(axes, ("loss", "accuracy"), strict=True):
         for part in ("training", "test"):
             values = [row[f"{part}_{quantity}"] for row in history]
             ax.plot(
@@ -311,14 +302,13 @@ def plot_confusion(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> N
     counts = np.zeros((len(names), len(names)), dtype=int)
     np.add.at(counts, (labels.numpy(), predicted.numpy()), 1)
     _, ax = plt.subplots(figsize=(5, 4.6))
-    shade = np.sqrt(
-        counts / counts.max()
-    )  # square root: single mistakes stay visible beside hundreds of hits
+    # The square root keeps single mistakes visible beside hundreds of hits.
+    shade = np.sqrt(counts / counts.max())
     ax.imshow(shade, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
             color = "#ffffff" if shade[row, column] > 0.6 else "#1a1a1a"
-            ax.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
+            ax.text(column, row, str(count), ha="center", va="center", color=color)
     ax.set_xticks(range(len(names)), names, rotation=45 if max(map(len, names)) > 2 else 0)
     ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -327,19 +317,22 @@ def plot_confusion(labels: Tensor, predicted: Tensor, names: Sequence[str]) -> N
 
 
 def plot_predictions(
-    images: Tensor, labels: Tensor, logits: Tensor, names: Sequence[str], *, columns: int = 8
+    images: Tensor, labels: Tensor, logits: Tensor, names: Sequence[str], *, columns: int = 4
 ) -> None:
-    """Two rows of test images: the most confident right answers above, the most confident wrong
-    ones below."""
+    """The most confident right answers, and the most confident wrong ones, two rows of each."""
     confidence, predicted = logits.softmax(1).max(1)
     right = predicted == labels
-    _, axes = plt.subplots(2, columns, figsize=(7, 2.6))
-    colors = COLORS["residual"], COLORS["plain"]
-    for row, chosen, color in zip(axes, (right, ~right), colors, strict=True):
-        surest = torch.argsort(confidence, descending=True)
-        for ax in row:
+    surest = torch.argsort(confidence, descending=True)
+    parts = plt.figure(figsize=(7, 2.9)).subfigures(1, 2, squeeze=False)
+    for part, chosen, title, color in (
+        (parts[0, 0], right, "Right answers", COLORS["residual"]),
+        (parts[0, 1], ~right, "Wrong answers", COLORS["plain"]),
+    ):
+        part.suptitle(title, fontsize=10, color=color)
+        for ax in part.subplots(2, columns).flat:
             ax.set_axis_off()
-        for ax, i in zip(row, surest[chosen[surest]][:columns].tolist(), strict=False):
+        shown = surest[chosen[surest]][: 2 * columns].tolist()
+        for ax, i in zip(part.axes, shown, strict=False):
             image = images[i].float()
             image = (image - image.min()) / (image.max() - image.min())
             ax.imshow(

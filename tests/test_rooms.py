@@ -24,14 +24,15 @@ MAY_IMPORT = {
     "tabular": ("support", "events"),
     "selfsupervised": ("support", "tabular", "training"),
     "palette": (),
+    "panels": (),
     "detection": ("support", "events", "tabular", "selfsupervised", "training", "palette"),
     "detection.experiment": ("detection", "events", "simulation", "tabular", "selfsupervised",
                              "training"),
     "simulation": ("support",),
     "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
-    "plots": ("palette",),
-    "event_plots": ("palette", "plots"),
+    "plots": ("palette", "panels"),
+    "event_plots": ("palette", "panels", "plots"),
 }  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def test_every_module_has_its_place_in_the_table():
 
 def test_only_modules_of_plots_draw():
     for name, path in FILES.items():
-        assert name.endswith("plots") or "matplotlib" not in path.read_text("utf-8"), name
+        assert name.endswith(("plots", "panels")) or "matplotlib" not in path.read_text("utf-8"), (
+            name
+        )
 
 
 @pytest.mark.parametrize("name", FILES)
