@@ -52,7 +52,7 @@ class Forest(Ranker):
     """Isolation Forest (Liu et al. 2008), which sees each category as how rare it is: splitting the
     encoder's indices would split by chance."""
 
-    def __init__(self, *, seed: int = 0) -> None:
+    def __init__(self, *, seed: int) -> None:
         self.seed = seed
 
     def fit(self, baseline: EncodedEvents) -> "Forest":
@@ -78,7 +78,7 @@ class Distance(Ranker):
     the squared difference of the quantities; random signs (Johnson and Lindenstrauss; Achlioptas
     2003) keep it to about a tenth in 256 columns, which makes it affordable."""
 
-    def __init__(self, *, local: bool = False, seed: int = 0) -> None:
+    def __init__(self, *, seed: int, local: bool = False) -> None:
         self.local = local
         self.seed = seed
 

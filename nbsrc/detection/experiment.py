@@ -159,7 +159,6 @@ def evaluate(
     >>> evaluate(np.array([0.1, 0.2, 0.3, 0.9]), np.array(["", "", "", "spraying"])).row(0)
     ('all', 1, 1.0, 1.0, 1.0)
     """
-    scenarios = np.asarray(scenarios, dtype=str)
     normal = scenarios == ""
     if normal.all() or not normal.any():
         raise ValueError(
