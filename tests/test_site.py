@@ -318,7 +318,7 @@ def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
           return [edges.left, formula.left, formula.right, number?.left ?? edges.right]
         })"""
     )
-    assert len(formulas) > 1
+    assert formulas
     for left, begins, ends, number in formulas:
         assert left - 1 <= begins < ends <= number + 1
 
