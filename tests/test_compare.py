@@ -85,18 +85,18 @@ class Rows:
 
 
 def test_the_encoder_sees_the_past_alone_and_copies_of_incidents_stand_where_they_were(monkeypatch):
-    scenario = np.full(1000, "", dtype=object)
-    scenario[[20, 30, 699, 700, 800]] = "slow"
-    made = pl.DataFrame({"row": np.arange(1000)}), scenario
+    scenario = np.full(950, "", dtype=object)
+    scenario[[20, 30, 664, 665, 800]] = "slow"
+    made = pl.DataFrame({"row": np.arange(950)}), scenario
     monkeypatch.setattr(experiment, "_simulated", lambda events, seed: made)
     monkeypatch.setattr(experiment, "EventEncoder", Rows)
-    normal = [row for row in range(700) if row not in (20, 30, 699)]
-    past, new, names = stream(1000, seed=0, contaminated=False)
-    assert past == (normal, normal) and new == (normal, list(range(700, 1000)))
-    assert names.tolist() == scenario[700:].tolist()
-    dirty = sorted(normal + [20, 30, 699] * 3 + [20])  # 0.015 / 0.985 of 697: 10
-    past, new, _ = stream(1000, seed=0, contaminated=True)
-    assert past == (dirty, dirty) and new == (dirty, list(range(700, 1000)))
+    normal = [row for row in range(665) if row not in (20, 30, 664)]
+    past, new, names = stream(950, seed=0, contaminated=False)
+    assert past == (normal, normal) and new == (normal, list(range(665, 950)))
+    assert names.tolist() == scenario[665:].tolist()
+    dirty = sorted(normal + [20, 30, 664] * 3 + [20])  # 0.015 / 0.985 of 662: 10
+    past, new, _ = stream(950, seed=0, contaminated=True)
+    assert past == (dirty, dirty) and new == (dirty, list(range(665, 950)))
 
 
 def test_simulated_events_are_flattened_in_pieces_and_keep_their_scenarios(monkeypatch):

@@ -280,7 +280,7 @@ def test_events_of_other_columns_are_refused_by_name(events, model):
     refused("status has 9 categories, however: the model has 3", cardinalities=(5, 4, 2, 9))
     for value in (3, -1):
         beyond = events.categorical.copy()
-        beyond[7, 3] = value
+        beyond[[7, 9], 3] = value
         refused(f"status has 3 categories, however: {value} in row 7", categorical=beyond)
     for numeric, categorical in ((NUMERIC, CATEGORICAL[:3]), (NUMERIC[:2], CATEGORICAL)):
         with pytest.raises(ValueError, match=f"{len(numeric)} and {len(categorical)} names"):
