@@ -49,8 +49,10 @@ def for_page(svg: str, *, name: str, alt: str) -> str:
     svg = re.sub(
         r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'[^;\"]*", r"\1var(--pst-font-family-base)", svg
     )
+    whole = float(re.search(r'viewBox="\S+ \S+ (\S+)', svg)[1])
     drawings = "".join(
-        f'<svg class="figure" width="{round(width * 4 / 3)}" height="{round(height * 4 / 3)}" '
+        f'<svg class="figure" style="--share: {99.9 * width / whole:.1f}%" '
+        f'width="{round(width * 4 / 3)}" height="{round(height * 4 / 3)}" '
         f'viewBox="{left:g} {top:g} {width:g} {height:g}" stroke-linejoin="round">{drawing}</svg>'
         for drawing, (left, top, width, height) in panels_of(svg)
     )

@@ -119,6 +119,12 @@ def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
                 ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
                 ".map(e => e.outerHTML.slice(0, 100) + ' ' + e.getBoundingClientRect().right)"
             )
+            panels = page.locator("div.panels").evaluate_all(
+                "all => all.map(e => [...e.children].map(svg => svg.getBoundingClientRect().left))"
+            )
     finally:
         printed.unlink()
     assert wide == []
+    # Panels stand in their rows: two, three, or two rows of two.
+    rows = {(len(lefts), len({round(left) for left in lefts})) for lefts in panels}
+    assert rows <= {(1, 1), (2, 2), (3, 3), (4, 2)} and (2, 2) in rows
