@@ -1,6 +1,5 @@
 """Every chapter runs from top to bottom, and what its text says is what came out."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from small_cifar10 import write_split
 from torch.utils.flop_counter import FlopCounterMode
 
 from nbsrc.tabular.network import TabularResNet
+from notebooks import glued
 
 ROOT = Path(__file__).parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -48,18 +48,6 @@ def test_chapter_runs(path, executed):
             assert cell.execution_count
             assert not any(output.output_type == "error" for output in cell.outputs)
             assert not any(output.get("name") == "stderr" for output in cell.outputs), cell.outputs
-
-
-def glued(notebook: NotebookNode) -> dict[str, object]:
-    """The values that the text takes from the cells."""
-    values = {}
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            if name:
-                (text,) = output.data.values()
-                values[name] = ast.literal_eval(text)
-    return values
 
 
 def printed(notebook: NotebookNode) -> str:
