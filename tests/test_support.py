@@ -4,11 +4,13 @@ import json
 import struct
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
 from nbsrc.support.command import Parser, run
 from nbsrc.support.files import whole
+from nbsrc.support.results import provenance, read_result, write_result
 from nbsrc.support.tensors import read_tensors, write_tensors
 
 
@@ -70,3 +72,15 @@ def test_a_wrong_option_is_one_line(capsys) -> None:
     assert capsys.readouterr().err == (
         "nbsrc.x: unrecognized arguments: --nothing (--help explains)\n"
     )
+
+
+def test_a_stored_result_comes_back_with_what_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    rows = pl.DataFrame({"method": ["a", "b"], "score": [0.1, None], "n": [1, 2]})
+    about = provenance("python -m x", torch.device("cpu"), ("polars",))
+    write_result(path, rows, about | {"data": "made up"})
+    table, known = read_result(path)
+    assert table.equals(rows)
+    assert known == about | {"data": "made up"}
+    assert known["versions"].keys() == {"python", "torch", "polars"} and known["hardware"]
+    assert len(path.read_text().splitlines()) == 7  # a row a line: a change shows in a diff

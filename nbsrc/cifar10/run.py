@@ -8,17 +8,14 @@ half-written:
 
 import csv
 import json
-import os
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import PIL
 import torch
 from torch import Tensor, nn
 
 from nbsrc.support.files import whole
+from nbsrc.support.results import provenance
 from nbsrc.support.tensors import read_tensors, write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -88,17 +85,6 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
 
 def session(command: str, device: torch.device, first_epoch: int) -> dict[str, Any]:
     """Who trains: the command, the date, the machine and the versions."""
-    cuda = device.type == "cuda"
-    cpu = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-    return {
-        "command": command,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first_epoch": first_epoch,
-        "hardware": torch.cuda.get_device_name(device) if cuda else cpu,
-        "precision": "bf16 autocast" if cuda else "fp32",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pillow": PIL.__version__,
-        },
-    }
+    about = provenance(command, device, ("pillow",))
+    precision = "bf16 autocast" if device.type == "cuda" else "fp32"
+    return {**about, "first_epoch": first_epoch, "precision": precision}
