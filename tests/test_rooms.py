@@ -30,6 +30,8 @@ MAY_IMPORT = {
                              "training"),
     "simulation": ("support",),
     "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
+    "incidents": ("support", "events", "tabular", "selfsupervised", "detection", "scoring",
+                  "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
     "plots": ("palette", "panels"),
     "event_plots": ("palette", "panels", "plots"),
