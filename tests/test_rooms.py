@@ -30,6 +30,7 @@ MAY_IMPORT = {
                              "training"),
     "simulation": ("support",),
     "scoring": ("support", "events", "tabular", "selfsupervised", "detection", "training"),
+    "sequences": ("support", "tabular", "selfsupervised", "detection", "training"),
     "incidents": ("support", "events", "tabular", "selfsupervised", "detection", "scoring",
                   "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
