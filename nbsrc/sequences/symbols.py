@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nbsrc.sequences.training import steps_within, train
+from nbsrc.sequences.training import train
 from nbsrc.training import one_thread
 
 WIDTH = 32
@@ -107,8 +107,8 @@ class NetworkSurprise:
             nats = self.model_(drawn.masked_fill(unseen, self.n_symbols))
             return nats[scored[rows]].mean()
 
-        self.steps_ = self.steps or steps_within(self.seconds, self.model_, loss)
-        train(self.model_, loss, steps=self.steps_, seed=self.seed)
+        losses = train(self.model_, loss, steps=self.steps, seconds=self.seconds, seed=self.seed)
+        self.steps_ = len(losses)
         return self
 
     def decision_function(self, traces: Sequence[Trace]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One training loop for all models of sequences, and how many steps fit into a time."""
+"""One training loop for all models of sequences: for so many steps, or for so much time."""
 
 import time
 from collections.abc import Callable
@@ -10,25 +10,35 @@ from nbsrc.training import one_cycle, one_thread
 
 LR = 3e-3
 CLIP = 1.0  # of the gradient's norm: a long sequence may send a large one back
-TRIED = 5  # steps that are timed
 
 Loss = Callable[[torch.Generator], Tensor]
 
 
-def train(model: nn.Module, loss: Loss, *, steps: int, seed: int, lr: float = LR) -> list[float]:
-    """Train `model` in place with AdamW for `steps` batches, under a one-cycle rate that peaks at
-    `lr`; returns each step's loss.
+def train(
+    model: nn.Module, loss: Loss, *, steps: int = 0, seconds: float = 0.0, seed: int, lr: float = LR
+) -> list[float]:
+    """Train `model` in place with AdamW under a one-cycle rate that peaks at `lr`; returns each
+    step's loss.
 
-    `loss(generator)` draws a batch and gives its mean loss. One thread of the CPU: equal arguments
-    give equal weights on one machine."""
+    It takes `steps` batches, or as many as fit into `seconds` of a CPU core's time;
+    `loss(generator)` draws a batch and gives its mean loss. With `steps`, equal arguments give
+    equal weights on one machine.
+
+    Raises ValueError unless one of steps and seconds is given, and positive."""
+    if (steps > 0) == (seconds > 0):
+        raise ValueError(f"give steps or seconds, however: {steps=}, {seconds=}")
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-2)
-    losses = []
+    losses: list[float] = []
     model.train()
     with one_thread():
-        for step in range(steps):
+        started = time.process_time()
+        while True:
+            done = len(losses) / steps if steps else (time.process_time() - started) / seconds
+            if done >= 1:
+                break
             for group in optimizer.param_groups:
-                group["lr"] = lr * one_cycle(step / steps)
+                group["lr"] = lr * one_cycle(done)
             value = loss(generator)
             optimizer.zero_grad()
             value.backward()
@@ -37,18 +47,3 @@ def train(model: nn.Module, loss: Loss, *, steps: int, seed: int, lr: float = LR
             losses.append(value.item())
     model.eval()
     return losses
-
-
-def steps_within(seconds: float, model: nn.Module, loss: Loss) -> int:
-    """How many steps of `train` fit into `seconds` of one CPU core: at least one.
-
-    The model's weights stay as they are."""
-    generator = torch.Generator().manual_seed(0)
-    with one_thread():
-        loss(generator).backward()  # what only the first step costs
-        before = time.process_time()
-        for _ in range(TRIED):
-            loss(generator).backward()
-        took = (time.process_time() - before) / TRIED
-    model.zero_grad()
-    return max(1, int(seconds / took))
