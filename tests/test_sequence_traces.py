@@ -1,5 +1,5 @@
-"""Who reads how recorded traces were scored relies on methods being what they are called, and on data
-being what they should be."""
+"""Who reads how recorded traces were scored relies on methods being what they are called, and on
+data being what they should be."""
 
 import hashlib
 import threading
