@@ -16,6 +16,7 @@ import pyarrow.json as pj
 
 # an object with more distinct keys than this over a block of records is a map, not a record
 MAX_KEYS = 1000
+SAMPLE = 100  # texts
 MAX_DEPTH = 64  # OCSF nests about ten levels; Polars' own work on a column grows with its depth
 # What a library may raise over strange values; a panic of Polars is no Exception.
 FAILURES = (Exception, pl.exceptions.PanicException)
@@ -55,30 +56,44 @@ def parsed(
     """JSON objects as the rows of a frame; None if Arrow refuses them, or they hold maps.
 
     Arrow takes texts that look like dates for such; `moments` says where they are texts, and is
-    returned with what was found in addition.
+    returned with what was found in addition: in a sample, or all are read once more.
     """
-    text = b"\n".join(texts)
-    if len(set(KEY.findall(text, 0, 1000 + len(text) // 10))) > MAX_KEYS // 2:
+    some = texts[:: 1 + len(texts) // SAMPLE]
+    if _keys(some, len(texts)) > 2 * MAX_KEYS:
         return None, moments
-    names: list[str] = []
     try:
+        sample = _table(some, None)
+        found = _moments(pa.struct(sample.schema))
         while True:
-            table = pj.read_json(
-                pa.BufferReader(text),
-                pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-                pj.ParseOptions(explicit_schema=moments and pa.schema(moments)),
-            )
-            names = names or table.schema.names
-            found = _moments(pa.struct(table.schema))
-            if not found:
-                break
             moments = _both(moments, found)
+            table = _table(texts, moments)
+            if not (found := _moments(pa.struct(table.schema))):
+                break
         whole = table.num_rows == len(texts) and _is_record(pa.struct(table.schema))
-        table = table.select(names)  # in their order, which a schema changes
+        # In the texts' order, which a schema changes.
+        table = table.select(list(dict.fromkeys([*sample.schema.names, *table.schema.names])))
         frame = pl.DataFrame(table) if table.num_columns else pl.DataFrame(height=len(texts))
         return (frame if whole else None), moments
     except FAILURES:
         return None, moments
+
+
+def _table(texts: list[bytes], moments: pa.DataType | None) -> pa.Table:
+    text = b"\n".join(texts)
+    return pj.read_json(
+        pa.BufferReader(text),
+        pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+        pj.ParseOptions(explicit_schema=moments and pa.schema(moments)),
+    )
+
+
+def _keys(some: list[bytes], n: int) -> float:
+    """How many names of keys there may be in `n` texts of which these are some: those of maps
+    become more with every text."""
+    half = len(some) // 2
+    known = set(KEY.findall(b"\n".join(some[:half])))
+    new = set(KEY.findall(b"\n".join(some[half:]))) - known
+    return len(known) + len(new) * n / (len(some) - half)
 
 
 def _moments(dtype: pa.DataType) -> pa.DataType | None:

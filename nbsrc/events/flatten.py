@@ -51,21 +51,21 @@ def flattened(
     (`src_endpoint_ip`) or are in a text (`JSON in src_endpoint`)."""
     columns: dict[str, pl.Series] = {}
     written: dict[str, str] = {}
-    for series in events.get_columns():
-        for path, leaf, text in _leaves(series.name, series, series.dtype, exclude):
-            first, dot, rest = path.partition(".")
-            name = dotted(first) + dot + rest
-            if text or name != path:
-                written[name] = f"JSON in {text}" if text else path
-            columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
+    leaves = [leaf for s in events for leaf in _leaves(s.name, s, s.dtype, exclude)]
+    for path, leaf, text in _held(leaves, exclude):
+        first, dot, rest = path.partition(".")
+        name = dotted(first) + dot + rest
+        if text or name != path:
+            written[name] = f"JSON in {text}" if text else path
+        columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
     rows = table([s.alias(name) for name, s in columns.items()], events.height)
     return rows.rechunk(), written  # for what comes next
 
 
 def _leaves(
     name: str, series: pl.Series, dtype: Any, exclude: tuple[str, ...]
-) -> Iterator[tuple[str, pl.Series, str]]:
-    """Dotted name, values, and the name of the column of texts that they were in, if any."""
+) -> Iterator[tuple[str, pl.Series]]:
+    """Dotted names and values."""
     if name in exclude:
         return
     if isinstance(dtype, pl.Struct):
@@ -79,24 +79,35 @@ def _leaves(
     elif isinstance(dtype, pl.List | pl.Array):
         inner = dtype.inner
         series = series.cast(pl.List(inner))
-        yield f"{name}.length", series.list.len().cast(pl.Int64), ""
+        yield f"{name}.length", series.list.len().cast(pl.Int64)
         if isinstance(inner, pl.Struct | pl.Map | pl.List | pl.Array):
             first = series.list.get(0, null_on_oob=True)
             yield from _leaves(f"{name}.first", first, inner, exclude)
         elif inner not in (pl.Null, pl.Binary):
-            yield f"{name}.all", _joined(series), ""
-    elif dtype == pl.String and (held := _held(series)) is not None:
-        for path, leaf, _ in _leaves(name, held, held.dtype, exclude):
-            yield path, leaf, name
+            yield f"{name}.all", _joined(series)
     else:
-        yield name, series, ""
+        yield name, series
 
 
-def _held(texts: pl.Series) -> pl.Series | None:
+def _held(
+    leaves: list[tuple[str, pl.Series]], exclude: tuple[str, ...]
+) -> Iterator[tuple[str, pl.Series, str]]:
+    """The leaves, those of JSON texts taken apart, and the name of the text that each was in."""
+    texts = [values.alias(str(i)) for i, (_, values) in enumerate(leaves) if values.dtype == pl.String]
+    first = pl.all().filter(pl.all() != "").first().str.strip_chars_start().str.head(1)
+    begins = pl.DataFrame(texts).select(first).to_dict(as_series=False) if texts else {}
+    for i, (name, values) in enumerate(leaves):
+        held = _decoded(values) if begins.get(str(i)) in (["{"], ["["]) else None
+        if held is None:
+            yield name, values, ""
+        else:
+            own = list(_leaves(name, held, held.dtype, exclude))
+            for path, leaf, _ in _held(own, exclude):
+                yield path, leaf, name
+
+
+def _decoded(texts: pl.Series) -> pl.Series | None:
     """The objects or lists that the texts are as JSON; None if one of them is none."""
-    there = texts.filter(texts.is_not_null() & (texts != ""))
-    if not len(there) or there[0].lstrip()[:1] not in ("{", "["):
-        return None
     try:
         held = column(texts.name, [once(text.encode()) if text else None for text in texts])
     except ValueError:

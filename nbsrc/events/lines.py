@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
+
 from nbsrc.events.decode import decode, once
 from nbsrc.events.wrappers import LISTS
 
@@ -48,6 +50,12 @@ def records(chunks: Iterator[bytes]) -> Iterator[tuple[int, Any, bytes]]:
             continue
         if not text.left():
             break
+        before = row
+        for value, line in text.objects() if starts else ():
+            row, counted = row + 1, True
+            yield row, value, line
+        if row > before:
+            continue
         row += 1
         line = text.line() if starts else b""
         try:
@@ -123,6 +131,19 @@ class _Text:
         while (end := self._data.find(b"\n", self._at)) < 0 and self.left() < LIMIT and self.grow():
             pass
         return self._data[self._at :] if end < 0 else self._data[self._at : end + 1]
+
+    def objects(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """The records from here on of which each is a line: most files are nothing else."""
+        while (line := self.line()).rstrip().endswith(b"}"):
+            try:
+                value = orjson.loads(line)
+            except ValueError:
+                return
+            if not isinstance(value, dict) or not LISTS.isdisjoint(value):
+                return
+            self.pass_over(line, good=True)
+            self.by_line = True
+            yield value, line
 
     def stretch(self) -> bytes:
         """The object that begins here, if its brackets match; else all that is before the next."""

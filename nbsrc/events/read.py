@@ -32,8 +32,8 @@ Rejects = list[tuple[int, str]]  # row and reason
 Batch = tuple[pl.DataFrame, Rejects]
 Item = TypeVar("Item")
 REJECTS = {"file": pl.String, "row": pl.Int64, "reason": pl.String}
-PIECE = 2_000  # events that become columns at once, by one thread
-AHEAD = 2  # pieces, and threads
+PIECE = 2**24  # bytes of records that become columns at once, by one thread
+AHEAD = 1  # pieces, and threads
 
 
 def read_events(
@@ -120,7 +120,7 @@ def _batches_of(file: File, size: int, notes: Counter[str], failed: Rejects) -> 
         head, chunks = peeked(_as_far_as_it_goes(chunks_of(raw), failed))
         if not head.startswith(b"PAR1"):
             texts = _as_far_as_it_goes(records(as_utf8(chunks)), failed)
-            pieces = _as_far_as_it_goes(_pieces(texts, min(size, PIECE), notes), failed)
+            pieces = _as_far_as_it_goes(_pieces(texts, size, notes), failed)
             batches = _frames(pieces)
         elif at_hand:
             batches = row_groups(raw, size)
@@ -133,26 +133,29 @@ def _batches_of(file: File, size: int, notes: Counter[str], failed: Rejects) -> 
 def _pieces(
     values: Iterator[tuple[int, Any, bytes]], size: int, notes: Counter[str]
 ) -> Iterator[tuple[Texts, Rejects]]:
-    """The texts of about `size` events at once."""
+    """The texts of about `size` events at once, or of `PIECE` bytes."""
     texts: Texts = []
     rejects: Rejects = []
+    left = PIECE
     for row, value, text in values:
+        left -= len(text)
         try:
             if isinstance(value, ValueError):
                 raise value
-            events = list(unwrapped(value, notes))
-            whole = len(events) == 1 and events[0] is value
-            if not whole:
+            events = unwrapped(value, notes)
+            if len(events) == 1 and events[0] is value and isinstance(value, dict):
+                texts.append((row, text))
+            else:
                 once(text)
-            for event in events:
-                if not isinstance(event, dict):
-                    raise ValueError(f"not an object: {json.dumps(event)[:40]}")
-                texts.append((row, text if whole else orjson.dumps(event)))
+                for event in events:
+                    if not isinstance(event, dict):
+                        raise ValueError(f"not an object: {json.dumps(event)[:40]}")
+                    texts.append((row, orjson.dumps(event)))
         except ValueError as error:
             rejects.append((row, _said(error)))
-        if len(texts) + len(rejects) >= size:
+        if len(texts) + len(rejects) >= size or left < 0:
             yield texts, rejects
-            texts, rejects = [], []
+            texts, rejects, left = [], [], PIECE
     yield texts, rejects
 
 

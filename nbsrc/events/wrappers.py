@@ -1,17 +1,17 @@
 """Events that come in a wrapper: what a service puts around those that it hands out."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from nbsrc.events.decode import once
 
 LISTS = frozenset({"Records", "records", "Events", "events", "logEvents", "value", "hits"})
 TEXTS = frozenset({"message", "@message", "log", "_raw"})  # of which one may be an event as JSON
+NAMES = LISTS | TEXTS | {"_source"}
 MANY = 10  # objects in a list
 
 
-def unwrapped(record: Any, notes: Counter[str], path: str = "") -> Iterator[Any]:
+def unwrapped(record: Any, notes: Counter[str], path: str = "") -> list[Any]:
     """The events that `record` holds, and in `notes` where they were; mostly, it is one itself.
 
     - The list `Records`, `events`, `logEvents` or `value` of objects, and `hits.hits` of a search:
@@ -22,23 +22,19 @@ def unwrapped(record: Any, notes: Counter[str], path: str = "") -> Iterator[Any]
 
     Nothing is taken out of a record that has an object beside these: it may be the event."""
     if not isinstance(record, dict):
-        yield record
-        return
-    found = _wrapped(record)
-    if found:
+        return [record]
+    if not NAMES.isdisjoint(record) and (found := _wrapped(record)):
         where, events = found
         path = f"{path}.{where}" if path else where
-        for event in events:
-            yield from unwrapped(event, notes, path)
         if not events:
             notes[f"empty lists of events in {path}"] += 1
-        return
+        return [own for event in events for own in unwrapped(event, notes, path)]
     if path:
         notes[f"events taken from {path}"] += 1
     for name, value in record.items():
         if isinstance(value, list) and len(value) >= MANY and isinstance(value[0], dict):
             notes[f"events with a list of {MANY} or more objects in {name}, read as one each"] += 1
-    yield record
+    return [record]
 
 
 def _wrapped(record: dict[str, Any]) -> tuple[str, list[Any]] | None:
