@@ -159,6 +159,14 @@ def test_a_broken_object_costs_one_record_and_not_its_lines(form, damage, tmp_pa
     assert rejects.height == 1 and rejects["row"][0] == 3
 
 
+@pytest.mark.parametrize("size", [1, 2, 10])
+def test_what_is_said_of_broken_lines_does_not_depend_on_good_ones_beside_them(size, tmp_path):
+    path = put(tmp_path / "f", b'{"a": NaN}\nworse\n')
+    rejects = pl.concat(rejects for _, rejects in iter_events(path, batch_size=size))
+    assert rejects["row"].to_list() == [1, 2]
+    assert all(reason.startswith("not JSON") for reason in rejects["reason"])
+
+
 def test_a_cut_wrapper_keeps_its_events(tmp_path):
     text = json.dumps({"Records": EVENTS})
     events, rejects = read_events(put(tmp_path / "f", text[:-40]))

@@ -58,6 +58,8 @@ def parsed(
     Arrow takes texts that look like dates for such; `moments` says where they are texts, and is
     returned with what was found in addition: in a sample, or all are read once more.
     """
+    if not texts:
+        return pl.DataFrame(), moments
     some = texts[:: 1 + len(texts) // SAMPLE]
     if _keys(some, len(texts)) > 2 * MAX_KEYS:
         return None, moments

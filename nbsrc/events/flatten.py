@@ -93,7 +93,9 @@ def _held(
     leaves: list[tuple[str, pl.Series]], exclude: tuple[str, ...]
 ) -> Iterator[tuple[str, pl.Series, str]]:
     """The leaves, those of JSON texts taken apart, and the name of the text that each was in."""
-    texts = [values.alias(str(i)) for i, (_, values) in enumerate(leaves) if values.dtype == pl.String]
+    texts = [
+        values.alias(str(i)) for i, (_, values) in enumerate(leaves) if values.dtype == pl.String
+    ]
     first = pl.all().filter(pl.all() != "").first().str.strip_chars_start().str.head(1)
     begins = pl.DataFrame(texts).select(first).to_dict(as_series=False) if texts else {}
     for i, (name, values) in enumerate(leaves):

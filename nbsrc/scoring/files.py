@@ -3,7 +3,8 @@ the files."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from nbsrc.support.command import printable
 from nbsrc.support.files import whole
 from nbsrc.training import watched
 
+Batch = tuple[pl.DataFrame, pl.DataFrame]  # events and rejects
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
 EVENTS_AT_ONCE = 6_000  # that are read and scored together: of wide events, more take gigabytes
 SHOWN = 10  # most anomalous events
@@ -129,15 +131,17 @@ def score_files(
         _written(Path(out), Path(alerts) if alerts else None, threshold) as write,
         tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
         closing(iter_events(paths, batch_size=events_at_once, notes=report.notes)) as batches,
+        # What waits for a pipe could not be interrupted.
+        closing(_ahead(batches) if all(map(_at_hand, paths)) else batches) as read,
     ):
-        for events, rejects in batches:
+        for events, rejects in read:
             if events.height:
                 rows, written = flattened(events)
                 report.columns |= set(rows.columns)
                 report.written |= written
-                lost, read = unread(rows, scorer.columns)
+                lost, made_sense = unread(rows, scorer.columns)
                 report.changed |= lost
-                understood |= read
+                understood |= made_sense
                 scores = scorer.score_rows(rows)
                 best = highest(scores)
                 best = best.with_columns(scorer.explain(rows[best["row"]], best["reasons"]))
@@ -152,6 +156,19 @@ def score_files(
     report.missing = set(scorer.kept - report.columns)
     report.changed -= understood
     return report
+
+
+def _at_hand(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
+def _ahead(batches: Iterator[Batch]) -> Generator[Batch]:
+    """The batches, each read while the one before it is scored."""
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch
 
 
 @contextmanager
