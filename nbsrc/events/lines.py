@@ -132,7 +132,7 @@ class _Text:
             pass
         return self._data[self._at :] if end < 0 else self._data[self._at : end + 1]
 
-    def objects(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+    def objects(self) -> Iterator[tuple[Any, bytes]]:
         """The records from here on of which each is a line: most files are nothing else."""
         while (line := self.line()).rstrip().endswith(b"}"):
             try:
