@@ -11,13 +11,17 @@ import polars as pl
 import torch
 
 from nbsrc.sequences.adfa import load_adfa
+from nbsrc.sequences.depth import depth_over_time
 from nbsrc.sequences.hdfs import load_hdfs
 from nbsrc.sequences.real import trace_experiment
+from nbsrc.sequences.simulated import sequence_experiment
 from nbsrc.sequences.zeek import load_zeek, regularity
 from nbsrc.support.command import Parser, run
 from nbsrc.support.results import provenance, write_result
 
 PROG = "python -m nbsrc.sequences"
+EVENTS, EPOCHS = 30_000, 4  # of the simulated streams, of the pre-training
+DEPTHS, DEPTH_EPOCHS = (1, 2, 4, 8, 16), 8
 # fmt: off
 OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "default": Path("data"), "metavar": "DIR",
@@ -26,8 +30,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "where the result is written"},
     "--seeds": {"type": int, "nargs": "+", "default": [0, 1, 2], "metavar": "N",
         "help": "of the networks and of what is drawn (default: 0 1 2)"},
-    "--seconds": {"type": float, "default": 40.0, "metavar": "S",
-        "help": "of one CPU core, for each network to train (default: 40)"},
+    "--seconds": {"type": float, "default": 25.0, "metavar": "S",
+        "help": "of one CPU core, for each network to train (default: 25)"},
 }
 # fmt: on
 
@@ -51,6 +55,18 @@ def _zeek(args: argparse.Namespace) -> tuple[pl.DataFrame, str]:
     return regularity(connections), f"Zeek's log of njRAT, {connections.height} connections"
 
 
+def _simulated(args: argparse.Namespace) -> tuple[pl.DataFrame, str]:
+    table = sequence_experiment(
+        seeds=args.seeds, events=EVENTS, seconds=args.seconds, epochs=EPOCHS
+    )
+    return table, f"simulated streams of {EVENTS} events; sets pool {EPOCHS} epochs of pre-training"
+
+
+def _depth(args: argparse.Namespace) -> tuple[pl.DataFrame, str]:
+    table = depth_over_time(depths=DEPTHS, seeds=args.seeds, epochs=DEPTH_EPOCHS)
+    return table, f"scikit-learn's digits, pixel by pixel; {DEPTH_EPOCHS} epochs"
+
+
 def _described(name: str, past: int, group: Any) -> str:
     abnormal = int((group != "").sum())
     normal = len(group) - abnormal
@@ -61,6 +77,8 @@ EXPERIMENTS: dict[str, Callable[[argparse.Namespace], tuple[pl.DataFrame, str]]]
     "adfa": _adfa,
     "hdfs": _hdfs,
     "zeek": _zeek,
+    "simulated": _simulated,
+    "depth": _depth,
 }
 
 
