@@ -1,0 +1,123 @@
+"""Which events make a window surprising, and a sentence that says so with its numbers."""
+
+from typing import Any
+
+import polars as pl
+
+from nbsrc.incidents.windows import PERIODS, is_even
+
+NAMED = 100  # events that an alert names, at most
+BULK = 0.8  # of a sum: the largest events that make up so much of it are named
+SHORT = 40  # characters of a value in a sentence
+
+
+def contributing(windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The events that make each window's measure what it is: `alert`, `rows` (positions, sorted),
+    `first` and `last` (their times), `gap` (median, milliseconds), `values` (of what is counted, a
+    few).
+
+    windows: one kind of entity's, with `alert`, `value`, `period`, `window` and `measure`. events:
+    that entity's, as `in_order` gives them, its name in `value`."""
+    lengths = pl.col("period").replace_strict(PERIODS, return_dtype=pl.Int64)
+    parts = []
+    for (measure,), own in windows.group_by("measure", maintain_order=True):
+        what, _, of = str(measure).partition(" ")
+        columns = {"row", "time", "value", "gap", "failed"} | ({of} if of else set())
+        columns |= {str(measure)} if what == "new" else set()
+        inside = own.select("alert", "value", "window", lengths.alias("length")).join(
+            events.select(sorted(columns)), on="value"
+        )
+        after = pl.col("time") - pl.col("window")
+        inside = inside.filter(after >= 0, after < pl.col("length")).sort("alert", "time", "row")
+        of_each = pl.col(of if of else "time")
+        if what == "failed":
+            keep = pl.col("failed")
+        elif what == "beat":
+            keep = is_even().over("alert")
+        elif what == "new":
+            keep = pl.col(str(measure)) > 0
+        elif what == "distinct":
+            keep = of_each.is_not_null() & pl.struct("alert", of).is_first_distinct()
+        elif what in ("sum", "most"):
+            by_size = of_each.fill_null(0).sort(descending=True)
+            before = by_size.cum_sum() - by_size
+            least = by_size.filter(before < BULK * by_size.sum()).min().over("alert")
+            keep = of_each >= least
+        else:
+            keep = pl.lit(True)
+        shown = of_each.cast(pl.String).unique(maintain_order=True).head(3)
+        parts.append(
+            inside.filter(keep)
+            .group_by("alert")
+            .agg(
+                pl.col("row").tail(NAMED).cast(pl.Int64).sort().alias("rows"),
+                pl.col("time").min().alias("first"),
+                pl.col("time").max().alias("last"),
+                pl.len().alias("events"),
+                pl.col("gap").cast(pl.Float64).median(),
+                shown.alias("values"),
+            )
+        )
+    return pl.concat(parts)
+
+
+def sentence(window: dict[str, Any]) -> str:
+    """What a window's measure is, in words: how much, whose, in what time, and what is usual.
+
+    window: a row with the columns of `WindowSurprise.windows`, of `contributing`, and `own` and
+    `usual`."""
+    what, _, of = window["measure"].partition(" ")
+    whose = f"{window['entity']} {window['value'][: 2 * SHORT]}"
+    span = duration(window["last"] - window["first"])
+    values = ", ".join(value[:SHORT] for value in window["values"] if value)
+    n = window["events"]
+    if what == "new":
+        told = f"{n} {plural(of, n)} never seen with {whose} before in {span} ({values})"
+        return f"{told}; {novel(window['own'])}"
+    amount = window["amount"]
+    told = {
+        "count": f"{amount:.0f} events of {whose} in {span}",
+        "failed": f"{amount:.0f} failures of {whose} in {span}",
+        "beat": f"{amount:.0f} events of {whose} at a beat of {duration(window['gap'])}",
+        "distinct": f"{amount:.0f} {plural(of, amount)} with {whose} in {span} ({values})",
+        "sum": f"{of} of {whose} add up to {short(amount)} in {span}",
+        "most": f"{of} of {whose} reaches {short(amount)}",
+    }[what]
+    limit = window["usual"] if window["own"] is None else window["own"]
+    whom = f"{window['entity']}s" if window["own"] is None else "it"
+    within = f"in {'an hour' if window['period'] == 'hour' else 'a day'}"
+    return f"{told}; usual for {whom} at most {short(limit)} {within}"
+
+
+def novel(own: float | None) -> str:
+    """What the past says about novelties of an entity."""
+    if own is None:
+        return "it has no past"
+    return "rare among its peers, too"
+
+
+def plural(of: str, n: float) -> str:
+    """A role's name for so many."""
+    if n == 1:
+        return of
+    return f"{of}es" if of.endswith("s") else f"{of}s"
+
+
+def short(amount: float) -> str:
+    """A number in three digits: 3, 41, 1.2 thousand, 5.4 billion."""
+    for size, name in ((1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
+        if amount >= size:
+            return f"{amount / (1e3 if name == 'thousand' else size):.3g} {name}"
+    return f"{amount:.4g}"
+
+
+def duration(milliseconds: float) -> str:
+    """A stretch of time in one unit: 40 seconds, 7.5 minutes, 3 hours.
+
+    >>> duration(2_400_000)
+    '40 minutes'
+    """
+    for size, name in ((3_600_000, "hours"), (60_000, "minutes")):
+        if milliseconds >= 2 * size:
+            return f"{milliseconds / size:.2g} {name}"
+    return f"{milliseconds / 1000:.0f} seconds"

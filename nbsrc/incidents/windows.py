@@ -1,0 +1,146 @@
+"""Entity windows: what a user, a host, an address or a pair did in an hour and in a day.
+
+A window knows nothing of what comes after it. Windows overlap by half, so that what lies across
+the border of two lies within a third."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from nbsrc.incidents.entities import PAIR, Entities
+
+HOUR = 3_600_000  # milliseconds
+PERIODS = {"hour": HOUR, "day": 24 * HOUR}
+EVEN = 0.15  # gaps within this share of their median are a beat
+FEWEST_BEATS, SHARE_BEATS = 6, 0.6  # of an entity's gaps in a window
+KEYS = ("entity", "value", "period", "window", "start", "end")
+
+
+def window_table(
+    events: pl.DataFrame, entities: Entities, seen: "Seen", *, past: bool = False
+) -> pl.DataFrame:
+    """All windows of all entities in the events: one row each.
+
+    events: as `Entities.narrow` gives them, in any order, with `row`, their positions; those
+    without a time (0) are left out. seen: what the past knows; with `past`, the events are that
+    past.
+
+    Columns: `entity`, `value`, `period`, `window` (its start, epoch milliseconds), `start`, `end`
+    (of its events), and measures: `count`, `failed`, `beat` (gaps of equal length), for each other
+    role and act `distinct ROLE` and `new ROLE` (values that this entity was never seen with
+    before, each weighed by -log of the share of its peers that were, in nats), for each quantity
+    `sum NAME` and `most NAME`. A measure that a window has nothing for is 0."""
+    parts = []
+    timed = events.filter(pl.col("time") != 0)
+    for entity in entities.entities:
+        own = in_order(timed, entity, entities, seen, past=past)
+        measures = _measures(entity, entities)
+        for period, length in PERIODS.items():
+            half = length // 2
+            # an event lies in two windows: the one that began last, and the one before
+            both = pl.concat([
+                own.with_columns((pl.col("time") // half - back).alias("window")) for back in (0, 1)
+            ])  # fmt: skip
+            table = both.group_by(entity, "window").agg(
+                pl.col("time").min().alias("start"), pl.col("time").max().alias("end"), *measures
+            )
+            parts.append(
+                table.select(
+                    pl.lit(entity).alias("entity"),
+                    pl.col(entity).alias("value"),
+                    pl.lit(period).alias("period"),
+                    pl.col("window") * half,
+                    pl.exclude(entity, "window"),
+                )
+            )
+    table = pl.concat(parts, how="diagonal_relaxed")
+    return table.with_columns(pl.col(pl.Float64).fill_null(0.0))
+
+
+def in_order(
+    events: pl.DataFrame, entity: str, entities: Entities, seen: "Seen", *, past: bool = False
+) -> pl.DataFrame:
+    """The events that have the entity, by time, with the `gap` to its event before (milliseconds)
+    and, for each other role, `new ROLE` as in `window_table`."""
+    own = events.filter(pl.col(entity).is_not_null()).sort("time", "row")
+    return own.with_columns(
+        pl.col("time").diff().over(entity).alias("gap"),
+        *_novelties(own, entity, others_of(entity, entities), seen, past),
+    )
+
+
+def others_of(entity: str, entities: Entities) -> list[str]:
+    """What is counted of an entity's events: the other roles, and acts."""
+    inside = {"address", "destination"} if entity == PAIR else {entity}
+    return [*(role for role in entities.roles if role not in inside), "act"]
+
+
+def _measures(entity: str, entities: Entities) -> list[pl.Expr]:
+    even, gaps = is_even().sum(), pl.col("gap").count()
+    beats = (even >= FEWEST_BEATS) & (even >= SHARE_BEATS * gaps)
+    own = [
+        pl.len().alias("count"),
+        pl.col("failed").sum().alias("failed"),
+        pl.when(beats).then(even).otherwise(0).alias("beat"),
+    ]
+    for other in others_of(entity, entities):
+        own += [
+            pl.col(other).drop_nulls().n_unique().alias(f"distinct {other}"),
+            pl.col(f"new {other}").sum(),
+        ]
+    for name in entities.quantities:
+        own += [pl.col(name).sum().alias(f"sum {name}"), pl.col(name).max().alias(f"most {name}")]
+    return [measure.cast(pl.Float64) for measure in own]
+
+
+def is_even() -> pl.Expr:
+    """Whether the gap before an event is about as long as the median one: by the median absolute
+    deviation one late call of many breaks no beat."""
+    middle = pl.col("gap").median()
+    return (pl.col("gap") - middle).abs() <= EVEN * middle
+
+
+def _novelties(
+    own: pl.DataFrame, entity: str, others: Sequence[str], seen: "Seen", past: bool
+) -> list[pl.Expr]:
+    """For each other role: the weight of the event if it is the first in which the entity has this
+    value of it, else 0."""
+    made = []
+    for other in others:
+        pairs = own.select(pl.struct(entity, other).hash()).to_series()
+        first = pairs.is_first_distinct() & own[other].is_not_null()
+        if not past:
+            first &= ~pairs.is_in(seen.pairs[entity, other].implode())
+        # in the past itself, an entity is not among its own peers
+        weight = seen.nats(entity, other, own[other], without=int(past))
+        made.append((first.cast(pl.Float64) * weight).alias(f"new {other}"))
+    return [pl.lit(series) for series in made]
+
+
+class Seen:
+    """Which values each entity was seen with in the past, and with how many of its peers each value
+    was.
+
+    past: events as `Entities.narrow` gives them."""
+
+    def __init__(self, past: pl.DataFrame, entities: Entities) -> None:
+        self.pairs: dict[tuple[str, str], pl.Series] = {}
+        self.peers: dict[tuple[str, str], pl.DataFrame] = {}
+        self.known: dict[str, int] = {}
+        for entity in entities.entities:
+            self.known[entity] = past[entity].drop_nulls().n_unique()
+            for other in others_of(entity, entities):
+                own = past.select(entity, other).drop_nulls().unique()
+                self.pairs[entity, other] = own.select(pl.struct(pl.all()).hash()).to_series()
+                self.peers[entity, other] = own.group_by(other).agg(pl.len().alias("peers"))
+
+    def nats(self, entity: str, other: str, values: pl.Series, *, without: int = 0) -> pl.Series:
+        """-log of the share of the past's entities that were seen with each value; `without` so
+        many of them."""
+        peers = values.to_frame(other).join(
+            self.peers[entity, other], on=other, how="left", maintain_order="left"
+        )["peers"]
+        return -((peers.fill_null(0) - without).clip(0) + 0.5).log() + np.log(
+            self.known[entity] + 1
+        )
