@@ -36,6 +36,8 @@ MAY_IMPORT = {
                             "simulation", "tabular"),
     "incidents": ("support", "events", "tabular", "selfsupervised", "detection", "scoring",
                   "training"),
+    "incidents.experiment": ("incidents", "support", "events", "tabular", "selfsupervised",
+                             "detection", "simulation", "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),
     "plots": ("palette", "panels"),
     "event_plots": ("palette", "panels", "plots"),

@@ -32,7 +32,8 @@ def alerts_from_scores(
     `top` is set: single-event scores are judged by the same measure.
 
     scored: columns `row`, `time` (epoch milliseconds or a moment in UTC), `score` (higher is
-    stranger), and `entity` and `value`, null or absent where an event belongs to nobody. top: how
+    stranger), `entity` and `value`, null or absent where an event belongs to nobody, and, if it is
+    known, `field`: what of the event is unusual, for the reason. top: how
     many of an entity's events, at most, make an alert: its score is their sum, its rows are
     theirs. Stretches are cut at multiples of `within` since 1970.
 
@@ -61,6 +62,7 @@ def alerts_from_scores(
         pl.when(alone).then(pl.lit(EVENT)).otherwise("entity").alias("entity"),
         pl.when(alone).then(pl.col("row").cast(pl.String)).otherwise("value").alias("value"),
         stretch.alias("stretch"),
+        pl.col("field") if "field" in scored.columns else pl.lit(None, pl.String).alias("field"),
     )
     # ties are broken by the position, so that equal events give equal alerts in any order
     best = events.sort("score", "row", descending=[True, False]).group_by(
@@ -74,17 +76,37 @@ def alerts_from_scores(
         pl.col("time").list.max().alias("end"),
         pl.col("row").list.sort().alias("rows"),
         pl.lit(["unusual events"], pl.List(pl.String)).alias("kinds"),
-        pl.format("{} unusual events", pl.col("row").list.len()).alias("reason"),
+        _reason().alias("reason"),
     )
     return ranked(alerts)
+
+
+def _reason() -> pl.Expr:
+    """How many events are unusual, whose, and by which fields."""
+    n = pl.col("row").list.len()
+    events = (
+        pl.when(n == 1).then(pl.lit("1 unusual event")).otherwise(pl.format("{} unusual events", n))
+    )
+    whose = (
+        pl.when(pl.col("entity") == EVENT)
+        .then(pl.lit(""))
+        .otherwise(pl.format(" of {} {}", "entity", "value"))
+    )
+    fields = pl.col("field").list.drop_nulls().list.unique(maintain_order=True)
+    by = (
+        pl.when(fields.list.len() > 0)
+        .then(pl.format(", by {}", fields.list.join(", ")))
+        .otherwise(pl.lit(""))
+    )
+    return pl.concat_str(events, whose, by)
 
 
 def ranked(alerts: pl.DataFrame) -> pl.DataFrame:
     """The alerts in the order of their scores, highest first, in an order that does not depend on
     the one given."""
     own = alerts.select(list(ALERTS)).cast(ALERTS)
-    by = ["score", "end", "entity", "value"]
-    return own.sort(by, descending=[True, False, False, False])
+    by = ["score", "end", "entity", "value", "start", "reason"]
+    return own.sort(by, descending=[True, *[False] * (len(by) - 1)])
 
 
 def deduplicated(alerts: pl.DataFrame, *, shared: float = 0.5) -> pl.DataFrame:

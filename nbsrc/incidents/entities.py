@@ -46,6 +46,8 @@ CODE = r"http_response\.code|(.*[._])?(http_?)?(response|status)_?code"
 FAILED = r"(?i)fail|denied|deny|error|refus|reject|invalid|unauthorized|forbidden"
 PAIR = "address > destination"
 EVERY = "all events"
+TAKEN = {"time", "act", "failed", "row", "score", "uid", "field", "gap", "window", "period",
+         "value", "entity", "start", "end", "alert", "measure", "amount", "length"}  # fmt: skip
 MOST_QUANTITIES = 8
 MOST_VALUES = (
     0.2  # distinct values among events, at most, for a column to be an entity by its values
@@ -93,7 +95,7 @@ class Entities:
             roles["place"] = roles["place"][:1]  # a town and a country are not two places
         if not set(roles) - {"place"} and not further:
             roles |= _by_values(rows, [c for c in columns if c.column in names])
-        roles |= {name: [name] for name in further}
+        roles |= {_free(name): [name] for name in further}
         entities = [role for role in roles if role != "place"]
         if {"address", "destination"} <= set(roles):
             entities.append(PAIR)
@@ -107,7 +109,7 @@ class Entities:
             [name for name in _named(ACTS[:2], names) or _named(ACTS, names) if name not in used],
             _named((STATUS,), names),
             _named((CODE,), names),
-            [c.column for c in amounts][:MOST_QUANTITIES],
+            [c.column for c in amounts if _free(c.column) not in roles][:MOST_QUANTITIES],
         )
 
     def narrow(self, rows: pl.DataFrame, time: np.ndarray) -> pl.DataFrame:
@@ -149,6 +151,11 @@ class Entities:
         return frame
 
 
+def _free(name: str) -> str:
+    """A column's name as a role's: none that the columns of events or windows have."""
+    return f"{name} (field)" if name in TAKEN else name
+
+
 def _failure(name: str) -> str:
     """How a failure is written in a column where it is no word."""
     return "2" if name == "status_id" else "false" if name.endswith("success") else "failure"
@@ -180,4 +187,4 @@ def _by_values(rows: pl.DataFrame, columns: Sequence[Column]) -> dict[str, list[
         if c.kept and c.kind == "category" and rows.schema[c.column] == pl.String
     }
     again = {n: k for n, k in counts.items() if 3 <= k <= max(3, MOST_VALUES * rows.height)}
-    return {best: [best] for best in sorted(again, key=lambda n: (-again[n], n))[:1]}
+    return {_free(best): [best] for best in sorted(again, key=lambda n: (-again[n], n))[:1]}

@@ -16,6 +16,7 @@ WARM_UP = 0.3  # the first share of the past, in which everything is new: no win
 PRIOR = 4.0  # windows of its peers that an entity's own past weighs against
 BEYOND = 2.0  # what is beyond all of the past is as rare as in a tail with this exponent
 MEASURES = 3  # that make a window's score
+DIGITS = 6  # of a surprise: sums of floats differ beyond, by the order of the events
 LEAST = -1.0  # nats: windows of which more come each day than exp(1) are no surprise
 CANDIDATES = 300  # windows a day, the most surprising ones, that may become alerts
 FEWEST, NAMED = 2, 100  # events that an alert of windows names
@@ -73,9 +74,9 @@ class WindowSurprise:
                 parts += _surprises(past, own, self.days_, same=new is self.past_)
         if not parts:
             return pl.DataFrame(schema=_SCORED)
-        best = pl.col("measure", "amount").sort_by("surprise").last()
+        best = pl.col("measure", "amount").sort_by("surprise", "measure").last()
         one = pl.concat(parts).group_by(*KEYS, "about").agg(pl.col("surprise").max(), best)
-        most = pl.col("surprise").clip(0).top_k(MEASURES).sum()
+        most = pl.col("surprise").clip(0).top_k(MEASURES).sum().round(DIGITS)
         return one.group_by(KEYS).agg(most.alias("score"), best).select(_SCORED.names())
 
     def alerts(self, events: pl.DataFrame, *, budget: int = CANDIDATES) -> pl.DataFrame:
@@ -154,7 +155,7 @@ def _surprises(
             pl.lit(measure).alias("measure"),
             pl.col(measure).alias("amount"),
             pl.lit(measure.split(" ", 1)[-1]).alias("about"),
-            pl.Series("surprise", nats[keep], pl.Float64),
+            pl.Series("surprise", nats[keep].round(DIGITS), pl.Float64),
         )
 
 
@@ -168,7 +169,9 @@ def rarity(past: np.ndarray, values: np.ndarray, days: float) -> np.ndarray:
     [-1.25, -0.41, 2.08]
     """
     ordered = np.sort(past)
-    at_least = len(ordered) - np.searchsorted(ordered, values - 1e-9)
+    # values that differ by less are equal
+    least = values - 1e-9 * np.maximum(np.abs(values), 1)
+    at_least = len(ordered) - np.searchsorted(ordered, least)
     top = max(float(ordered[-1]), 1.0)
     return -np.log((at_least + 0.5) / days) + BEYOND * np.log(np.maximum(values, top) / top)
 

@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 
 from nbsrc.detection.base import FALSE_ALARMS
-from nbsrc.scoring.files import LARGEST, Report, describe, read_baseline, score_files
+from nbsrc.scoring.console import check_paths, print_columns, print_notes, print_rejects
+from nbsrc.scoring.files import LARGEST, read_baseline, score_files
 from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import Parser, printable, run
 
@@ -92,35 +93,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise what can be known to be wrong before the work, OSError or ValueError."""
-    given: list[Path] = [*args.events, *(args.baseline or [])]
-    if given.count(STANDARD_INPUT) > 1:
-        raise ValueError("- is the standard input, which can be read once")
-    given = [path for path in given if path != STANDARD_INPUT]
-    written = {"--out": args.out, "--alerts": args.alerts}
-    for option, path in written.items():
-        if path and path.is_dir():
-            raise ValueError(f"{option} {path} is a folder: name a file in it")
-    for option, path in (written | {"--model": args.model}).items():
-        if path is None:
-            continue
-        if not path.resolve().parent.is_dir():
-            raise ValueError(f"{option} {path} is in a folder that does not exist")
-        for read in given:
-            if _is_in(path, read) or _same_file(path, read):
-                raise ValueError(
-                    f"{option} {path} is among the events to read, in {read}: name another place"
-                )
-        if option != "--model" and args.model is not None and _is_in(path, args.model):
-            raise ValueError(f"{option} {path} is in the model's folder: name another place")
-    if args.alerts and (_is_in(args.alerts, args.out) or _same_file(args.alerts, args.out)):
-        raise ValueError(f"--out and --alerts are both {args.alerts}: name two files")
-    for read in given:
-        if not read.exists():
-            raise FileNotFoundError(f"no such file or folder: {read}")
-    if args.model is not None and args.model.exists():
-        if not args.model.is_dir():
-            raise ValueError(f"--model {args.model} is a file: name a folder")
-    elif not args.baseline:
+    read = [*args.events, *(args.baseline or [])]
+    check_paths(read, {"--out": args.out, "--alerts": args.alerts}, args.model)
+    if not args.baseline and (args.model is None or not args.model.exists()):
         raise ValueError(
             f"--baseline is needed: there is no model{f' {args.model}' if args.model else ''} yet"
         )
@@ -131,14 +106,6 @@ def _check(args: argparse.Namespace) -> None:
         )
 
 
-def _is_in(path: Path, folder: Path) -> bool:
-    return folder.resolve() in [path.resolve(), *path.resolve().parents]
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return a.is_file() and b.is_file() and a.samefile(b)
-
-
 def _scorer(args: argparse.Namespace) -> Scorer:
     """The model that is there, or a new one."""
     if args.model is None or not args.model.exists():
@@ -147,8 +114,8 @@ def _scorer(args: argparse.Namespace) -> Scorer:
             f"Learning from {events.height} of the baseline's {report.read} records, "
             f"{report.rejected} rejected."
         )
-        _print_rejects(report)
-        _print_notes(report)
+        print_rejects(report)
+        print_notes(report)
         scorer = Scorer.train(
             events, exclude=tuple(args.exclude), false_alarms=args.false_alarms or FALSE_ALARMS,
             epochs=args.epochs, seed=args.seed,
@@ -180,35 +147,15 @@ def _run(args: argparse.Namespace) -> None:
         scorer = _scorer(args)
         report = score_files(scorer, args.events, args.out, alerts=args.alerts)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
-    _print_rejects(report)
-    _print_notes(report)
-    _print_columns("Columns that the model does not know and ignores", report.ignored)
-    _print_columns("Columns of the model that no event has", report.missing)
-    _print_columns("Columns of another type than in the baseline, not understood", report.changed)
+    print_rejects(report)
+    print_notes(report)
+    print_columns("Columns that the model does not know and ignores", report.ignored)
+    print_columns("Columns of the model that no event has", report.missing)
+    print_columns("Columns of another type than in the baseline, not understood", report.changed)
     print(
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} scored, "
         f"{report.flagged} flagged (score above {scorer.detector.threshold_:.1f})"
     )
-
-
-def _print_notes(report: Report) -> None:
-    for note, times in report.notes.items():
-        print(f"  {printable(note)}: {times}")
-    written = {f"{name} ({how})" for name, how in report.written.items()}
-    _print_columns("Columns that the files write otherwise", written)
-
-
-def _print_columns(what: str, names: set[str]) -> None:
-    if names:
-        some = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
-        print(f"{what}: {len(names)} ({printable(some)})")
-
-
-def _print_rejects(report: Report) -> None:
-    for reject in report.first_rejects:
-        print(f"  rejected: {describe(*reject)}")
-    if report.rejected > len(report.first_rejects):
-        print(f"  and {report.rejected - len(report.first_rejects)} more")
 
 
 def _table(scores: pl.DataFrame) -> str:
