@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "cifar10": ("support", "blocks", "resnet", "training"),
     "plots": ("palette", "panels"),
     "event_plots": ("palette", "panels", "plots"),
+    "incident_plots": ("palette", "panels"),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import polars as pl
 import torch
 
 from nbsrc.detection.base import Ranker, held_out
+from nbsrc.detection.baselines import Rarity
 from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.events.flatten import flatten
 from nbsrc.incidents.alerts import deduplicated
@@ -74,9 +75,11 @@ def scored(
 ) -> tuple[Entities, pl.DataFrame, pl.DataFrame]:
     """Where events tell what they are about, and past and new events as `IncidentFinder` takes
     them, with the scores of a detector: by default `SurpriseDetector`'s, on a network that is
-    trained here."""
+    trained here; with 0 epochs `Rarity`'s, which only counts."""
     encoder = EventEncoder().fit(past)
     encoded, encoded_new = encoder.transform(past), encoder.transform(new)
+    if detector is None and not epochs:
+        detector = Rarity()
     if detector is None:
         model = masked_model(encoded, seed=seed, d_block=64, n_blocks=2)
         pretrain(model, encoded, epochs=epochs, seed=seed, progress=False)
@@ -116,7 +119,9 @@ def incident_experiment(
     events: int = EVENTS,
     epochs: int = EPOCHS,
 ) -> pl.DataFrame:
-    """One row a past, seed, method, budget and incident: `past`, `seed`, `method`, `budget`,
+    """One row a past, seed, method, budget and incident.
+
+    Columns: `past`, `seed`, `epochs` (0: single events are scored by `Rarity`), `method`, `budget`,
     `scenario`, `instance`, `found`, `delay` (hours, null where not found), and for the whole list
     `precision` and `named` (events an alert)."""
     tables = [
@@ -138,6 +143,7 @@ def _once(seed: int, past: str, *, events: int, epochs: int) -> Iterator[pl.Data
                 yield found(alerts, incidents, budget=budget).select(
                     pl.lit(past).alias("past"),
                     pl.lit(seed).alias("seed"),
+                    pl.lit(epochs).alias("epochs"),
                     pl.lit(method).alias("method"),
                     pl.lit(budget).alias("budget"),
                     "scenario",
@@ -154,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog=PROG, description="Measure which incidents each method finds.")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, metavar="N")
     parser.add_argument("--pasts", nargs="+", choices=PASTS, default=list(PASTS), metavar="PAST")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     args = parser.parse_args(argv)
 
@@ -164,16 +171,17 @@ def main(argv: list[str] | None = None) -> int:
             rows, seconds = [table], about["seconds"]
         for past in args.pasts:
             for seed in args.seeds:
-                if any(not table.filter(past=past, seed=seed).is_empty() for table in rows):
+                done = {"past": past, "seed": seed, "epochs": args.epochs}
+                if any(not table.filter(**done).is_empty() for table in rows):
                     continue
                 began = time.perf_counter()
-                own = incident_experiment([seed], pasts=[past])
+                own = incident_experiment([seed], pasts=[past], epochs=args.epochs)
                 seconds += time.perf_counter() - began
                 rows = [pl.concat([*rows, own], how="vertical_relaxed")]
                 device = torch.device("cpu")
                 about = provenance(f"{PROG} {' '.join(argv or sys.argv[1:])}", device, ["polars"])
-                data = f"simulate_events({EVENTS}), {EPOCHS} epochs"
-                write_result(args.out, rows[0], about | {"data": data, "seconds": round(seconds)})
+                about |= {"data": f"simulate_events({EVENTS})", "seconds": round(seconds)}
+                write_result(args.out, rows[0], about)
                 print(f"{past}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
 
     return run(PROG, partial(work), interrupted=lambda: "Seeds that were done are stored.")
