@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "plots": ("palette", "panels"),
     "event_plots": ("palette", "panels", "plots"),
     "incident_plots": ("palette", "panels"),
+    "sequence_plots": ("palette", "panels", "plots"),
 }  # fmt: skip
 
 

@@ -36,9 +36,11 @@ HOST = "src_endpoint.ip", "device.ip"
 
 
 class Stream(NamedTuple):
-    """Encoded events in the order of time. The first `cut` are learned from. entities: a column for
-    each kind of entity; incidents: the labelled ones of the other events, by their rows."""
+    """Events in the order of time, as `flatten` gives them and encoded. The first `cut` are learned
+    from. entities: a column for each kind of entity; incidents: the labelled ones of the other
+    events, by their rows."""
 
+    rows: pl.DataFrame
     events: EncodedEvents
     entities: pl.DataFrame
     cut: int
@@ -68,7 +70,7 @@ def simulated_stream(events: int, *, seed: int) -> Stream:
     encoded = EventEncoder().fit(rows[:cut]).transform(rows)
     entities = rows.select(pl.coalesce(*USER).alias("user"), pl.coalesce(*HOST).alias("address"))
     incidents = incidents_of(labels, rows["metadata.uid"], rows["time"])
-    return Stream(encoded, entities, cut, incidents.filter(pl.col("row") >= cut))
+    return Stream(rows, encoded, entities, cut, incidents.filter(pl.col("row") >= cut))
 
 
 def sequence_experiment(
