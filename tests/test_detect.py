@@ -177,7 +177,9 @@ def test_an_object_counts_for_no_more_than_its_surprise():
     """Of two values that are about equally likely, the second ranks last all the time, and is no
     rarity."""
     past = torch.tensor([[0.6] * 500 + [0.8] * 500, [0.1] * 999 + [9.0]])
-    scores, first = surprise._most(past, torch.tensor([[0.8, 0.1], [0.6, 9.0], [0.9, 0.1]]))
+    scores, first = surprise.most(
+        surprise.rarity(past, torch.tensor([[0.8, 0.1], [0.6, 9.0], [0.9, 0.1]]))
+    )
     assert scores == pytest.approx([0.6941, 6.5030, 0.9005], abs=2e-3)
     assert first[:, 0].tolist() == [0, 1, 0]
 

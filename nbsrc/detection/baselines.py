@@ -10,6 +10,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from nbsrc.detection.base import REFERENCES, Ranker, check_fitted, held_out, sorted_columns, tails
+from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.surprise import MOST_SURPRISING
 from nbsrc.selfsupervised.objects import objects_of
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
@@ -30,7 +31,7 @@ class Rarity(Ranker):
         """Count each column's categories."""
         owners = np.array(objects_of(baseline.numeric_names + baseline.categorical_names))
         self.columns_ = [np.flatnonzero(owners == name) for name in np.unique(owners)]
-        self.nats_ = _nats(baseline)
+        self.frequencies_ = Frequencies.of(baseline)
         self.past_ = sorted_columns(self._rarity(held_out(baseline)))
         return self
 
@@ -43,9 +44,9 @@ class Rarity(Ranker):
         return scores
 
     def _rarity(self, encoded: EncodedEvents) -> torch.Tensor:
-        rarity = _with_nats(encoded, self.nats_)
+        rarity = _columns(encoded, self.frequencies_)
         n = encoded.numeric.shape[1]
-        return torch.from_numpy(np.hstack([np.abs(rarity[:, :n]), rarity[:, n:]]))
+        return torch.cat([rarity[:, :n].abs(), rarity[:, n:]], 1)
 
 
 class Forest(Ranker):
@@ -57,8 +58,8 @@ class Forest(Ranker):
 
     def fit(self, baseline: EncodedEvents) -> "Forest":
         """Grow the trees on the baseline."""
-        self.nats_ = _nats(baseline)
-        past = _with_nats(baseline, self.nats_)
+        self.frequencies_ = Frequencies.of(baseline)
+        past = _columns(baseline, self.frequencies_).numpy()
         self.forest_ = IsolationForest(
             n_estimators=200, max_samples=min(4096, len(past)), random_state=self.seed
         ).fit(past)
@@ -67,7 +68,9 @@ class Forest(Ranker):
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
         check_fitted(self)
-        normality: np.ndarray = self.forest_.score_samples(_with_nats(encoded, self.nats_))
+        normality: np.ndarray = self.forest_.score_samples(
+            _columns(encoded, self.frequencies_).numpy()
+        )
         return -normality
 
 
@@ -112,14 +115,8 @@ class Distance(Ranker):
         return np.concatenate([encoded.numeric * np.float32(math.sqrt(0.5)), summed], 1)
 
 
-def _nats(baseline: EncodedEvents) -> list[np.ndarray]:
-    """-log of the share of each category, for each column."""
-    columns = zip(baseline.categorical.T, baseline.cardinalities, strict=True)
-    counts = [np.bincount(column, minlength=n) + 1 for column, n in columns]
-    return [-np.log(own / own.sum()) for own in counts]
-
-
-def _with_nats(events: EncodedEvents, nats: list[np.ndarray]) -> np.ndarray:
-    """The quantities, and the categories replaced by their nats: (rows, columns)"""
-    rare = [own[column, None] for own, column in zip(nats, events.categorical.T, strict=True)]
-    return np.concatenate([events.numeric, *(part.astype(np.float32) for part in rare)], 1)
+def _columns(events: EncodedEvents, frequencies: Frequencies) -> torch.Tensor:
+    """`Frequencies.columns` of all events at once."""
+    return frequencies.columns(
+        torch.from_numpy(events.numeric), torch.from_numpy(events.categorical)
+    )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nbsrc import palette
 from nbsrc.detection.base import Ranker
 from nbsrc.detection.baselines import Distance, Forest, Rarity
+from nbsrc.detection.combined import CombinedDetector
 from nbsrc.detection.knn import KNNDetector
 from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.selfsupervised.model import MaskedModel
@@ -26,12 +27,15 @@ class Method(NamedTuple):
 
 
 METHODS = {
+    "Combined": Method(
+        lambda model, seed: CombinedDetector(model, seed=seed), True, palette.ORANGE, "v"
+    ),
     "Surprise": Method(lambda model, _: SurpriseDetector(model), True, palette.BLUE, "o"),
     "kNN, embeddings": Method(
         lambda model, seed: KNNDetector(model, seed=seed), True, palette.GREEN, "D"
     ),
     "Rarity": Method(lambda *_: Rarity(), False, palette.VERMILION, "s"),
     "Isolation Forest": Method(lambda _, seed: Forest(seed=seed), False, palette.PURPLE, "^"),
-    "LOF": Method(lambda _, seed: Distance(local=True, seed=seed), False, palette.ORANGE, "v"),
+    "LOF": Method(lambda _, seed: Distance(local=True, seed=seed), False, palette.YELLOW, "X"),
     "kNN": Method(lambda _, seed: Distance(seed=seed), False, palette.SKY, "P"),
 }

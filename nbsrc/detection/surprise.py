@@ -2,6 +2,7 @@
 
 It also gives reasons, and can be saved."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +60,8 @@ class SurpriseDetector(Detector):
         nll = torch.cat(for_batches(column_nll, self.model, held_out(baseline)))
         owner = self.model.object_of_column
         objects = nll.new_zeros(len(nll), len(self.model.objects)).index_add(1, owner, nll)
-        # Events must not be compared with themselves: each half, by time, gets its scores from the
-        # other.
-        halves = objects.tensor_split(2)
-        scores = [_most(sorted_columns(b), a)[0] for a, b in (halves, halves[::-1])]
-        self.threshold_ = threshold(torch.cat(scores).cpu().numpy(), self.false_alarms)
+        self.held_out_ = crossed(objects)
+        self.threshold_ = threshold(most(self.held_out_)[0].cpu().numpy(), self.false_alarms)
         self.reference_ = sorted_columns(objects)
         self.usual_ = nll.sum(0) / (objects > 0).sum(0)[owner].clamp(min=1)
         return self
@@ -75,30 +73,41 @@ class SurpriseDetector(Detector):
         Objects that surprise more come first; of each it is the field whose surprise is furthest
         above its usual one, given by its place in `model.names`. A model of fewer than three
         objects has as few reasons."""
-        check_fitted(self)
-        device = self.model.mask_vectors.device
-        owned = [torch.tensor(own, device=device) for own in self.model.columns]
-        past, usual = self.reference_.to(device), [self.usual_.to(device)[own] for own in owned]
-        with torch.inference_mode(), one_thread():  # how many threads must not change a sum
-            once = added(self.model)
 
         def judge(
             model: MaskedModel, numeric: Tensor, categorical: Tensor
         ) -> tuple[Tensor, Tensor]:
+            rarity, field = objects(numeric, categorical)
+            scores, first = most(rarity)
+            return scores.cpu(), field.gather(1, first).cpu()
+
+        objects = self.objects()
+        parts = for_batches(judge, self.model, encoded)
+        if not parts:
+            none = np.empty((0, min(MOST_SURPRISING, len(self.model.columns))), np.int64)
+            return np.empty(0, np.float32), none
+        scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        return scores, reasons
+
+    def objects(self) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """A function that tells, of a batch's quantities and categories, how rare the surprise of
+        each object is, and which of its fields surprises most: (rows, objects), (rows, objects)"""
+        check_fitted(self)
+        model, device = self.model, self.model.mask_vectors.device
+        owned = [torch.tensor(own, device=device) for own in model.columns]
+        past, usual = self.reference_.to(device), [self.usual_.to(device)[own] for own in owned]
+        with torch.inference_mode(), one_thread():  # how many threads must not change a sum
+            once = added(model)
+
+        def objects(numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
             surprise = numeric.new_zeros(len(numeric), len(owned))
             field = torch.stack([own[0] for own in owned]).repeat(len(numeric), 1)
             for i, (rows, nll) in enumerate(object_nll(model, numeric, categorical, once)):
                 surprise[rows, i] = nll.sum(1)
                 field[rows, i] = owned[i][(nll - usual[i]).argmax(1)]
-            scores, first = _most(past, surprise)
-            return scores.cpu(), field.gather(1, first).cpu()
+            return rarity(past, surprise), field
 
-        parts = for_batches(judge, self.model, encoded)
-        if not parts:
-            none = np.empty((0, min(MOST_SURPRISING, len(owned))), np.int64)
-            return np.empty(0, np.float32), none
-        scores, reasons = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-        return scores, reasons
+        return objects
 
     def decision_function(self, encoded: EncodedEvents) -> np.ndarray:
         """The score of each event: (rows,), higher is stranger."""
@@ -130,9 +139,21 @@ class SurpriseDetector(Detector):
         return self
 
 
-def _most(past: Tensor, surprise: Tensor) -> tuple[Tensor, Tensor]:
-    """Each event's score, and its three objects that surprise most, the first one first; past as
-    for `tails`."""
-    rarity = torch.minimum(tails(past, surprise), surprise)
+def rarity(past: Tensor, surprise: Tensor) -> Tensor:
+    """How rare each object's surprise is, in nats: (rows, objects); past as for `tails`."""
+    return torch.minimum(tails(past, surprise), surprise)
+
+
+def crossed(surprise: Tensor) -> Tensor:
+    """`rarity` of events among themselves, (events, objects) in the order of time.
+
+    Events must not be compared with themselves: each half, by time, gets its rarities from the
+    other."""
+    halves = surprise.tensor_split(2)
+    return torch.cat([rarity(sorted_columns(b), a) for a, b in (halves, halves[::-1])])
+
+
+def most(rarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Each event's score, and its three objects that surprise most, the first one first."""
     first = rarity.sort(dim=1, descending=True, stable=True).indices[:, :MOST_SURPRISING]
     return rarity.gather(1, first).sum(1), first

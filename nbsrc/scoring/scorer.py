@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from nbsrc.detection.base import FALSE_ALARMS
-from nbsrc.detection.surprise import SurpriseDetector
+from nbsrc.detection.combined import CombinedDetector
 from nbsrc.events.flatten import flatten, flattened
 from nbsrc.events.text import as_text
 from nbsrc.scoring.reasons import reasons
@@ -43,7 +43,7 @@ class Scorer:
     encoder.
     """
 
-    def __init__(self, encoder: EventEncoder, detector: SurpriseDetector, usual: Usual) -> None:
+    def __init__(self, encoder: EventEncoder, detector: CombinedDetector, usual: Usual) -> None:
         check_columns(detector.model, encoder.transform(pl.DataFrame()))
         self.encoder = encoder
         self.detector = detector
@@ -88,7 +88,7 @@ class Scorer:
         model = masked_model(encoded, seed=seed)
         batch_size = max(16, min(BATCH_SIZE, rows.height // FEWEST_STEPS))
         pretrain(model, encoded, epochs=epochs, seed=seed, batch_size=batch_size, progress=progress)
-        detector = SurpriseDetector(model, false_alarms=false_alarms).fit(encoded)
+        detector = CombinedDetector(model, false_alarms=false_alarms, seed=seed).fit(encoded)
         kept = [c for c in encoder.columns_ if c.kept]
         known = {c.column for c in encoder.columns_ if c.reason != "excluded"}
         return cls(encoder, detector, Usual.of(rows, kept, known))
@@ -113,7 +113,7 @@ class Scorer:
         try:
             folder = Path(folder)
             encoder = EventEncoder.load(folder / "encoder.safetensors")
-            detector = SurpriseDetector.load(folder)
+            detector = CombinedDetector.load(folder)
             detector.model.to(default_device())
             return cls(encoder, detector, Usual.load(folder / "usual.safetensors"))
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -127,7 +127,7 @@ class Scorer:
         Columns: `row` (from 0), `uid` (metadata.uid as text), `time` (UTC), `score` (higher is
         stranger), `flagged` (whether the score is above what the share `false_alarms` of normal
         events exceeds), `reasons` (a list of structs `field`, `value`: of the three objects of the
-        event that surprise most, the field that does, the most surprising one first, and the values
+        event that stand out most, the field that does, the most unusual one first, and the values
         as text; null is a missing one), `why` (the reasons in words, beside what is usual; null
         where not flagged). `uid` and `time` are null where unknown.
 

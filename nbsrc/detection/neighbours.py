@@ -1,0 +1,29 @@
+"""How far the nearest of a few past events are."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FEW = 256  # past events that others are compared with
+NEIGHBOURS = 10
+
+
+class Neighbours(NamedTuple):
+    """The distance to the tenth nearest of a sample of past events (Ramaswamy et al. 2000).
+
+    A small sample is not only fast: where the past has anomalies that resemble each other, few of
+    them are in it (Sugiyama and Borgwardt 2013).
+
+    references (references, columns)."""
+
+    references: Tensor
+
+    def score(self, x: Tensor, own: Tensor | None = None) -> Tensor:
+        """The distances: (rows, columns) -> (rows,)
+
+        own (rows,), bool: which of the events are references themselves, and not their own
+        neighbours."""
+        k = min(NEIGHBOURS, len(self.references) - 1)
+        near = torch.cdist(x, self.references).topk(k + 1, 1, largest=False).values
+        return near[:, k - 1] if own is None else torch.where(own, near[:, k], near[:, k - 1])
