@@ -355,7 +355,7 @@ def test_events_that_cannot_be_learned_from_are_refused_by_name(events):
 
     other = replace(events, cardinalities=(*events.cardinalities[:-1], 9))
     refused("status has 9 categories, however: the model has 4", other)
-    refused("too few events to learn from: 99, and at least 100", rows_of(events, np.arange(99)))
+    refused("too few events to learn from: 39, and at least 40", rows_of(events, np.arange(39)))
     pretrain(model, rows_of(events, np.arange(100)), epochs=1, seed=0, device="cpu")
     hole = events.numeric.copy()
     hole[3, 0] = np.nan

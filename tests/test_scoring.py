@@ -479,7 +479,7 @@ def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "note.txt").write_text("not events\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "empty.jsonl").touch()
-    write_lines(tmp_path / "few.jsonl", make_events(60, seed=6))
+    write_lines(tmp_path / "few.jsonl", make_events(30, seed=6))
     write_lines(tmp_path / "constant.jsonl", [{"a": 1, "b": "x"}] * 200)
     write_lines(tmp_path / "keyless.jsonl", [{}] * 200)
     write_lines(tmp_path / "strangers.jsonl", [{"colour": "red"}, {"colour": "blue"}] * 20)
@@ -524,7 +524,7 @@ GIVEN = "--baseline {past} --events {new}"
         (GIVEN + " --out {at}/o --false-alarms 0", "between 0 and 1"),
         (GIVEN + " --out {at}/o --epochs many", "--epochs"),
         ("--baseline - --events - --out {at}/o", "- is the standard input, which can be read once"),
-        ("--baseline {few} --events {new} --out {at}/o", "too few events to learn from: 60"),
+        ("--baseline {few} --events {new} --out {at}/o", "too few events to learn from: 30"),
         ("--baseline {note} --events {new} --out {at}/o", "from {note}: {note}, row 1: not JSON"),
         ("--baseline {broken} --events {new} --out {at}/o", "not a readable Parquet file"),
         ("--baseline {empty} --events {new} --out {at}/o", "no event can be read from {empty}"),
@@ -591,7 +591,11 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "cut": lambda model: (model / "model.safetensors").write_bytes(
         (model / "model.safetensors").read_bytes()[:-50]
     ),
-    "garbage": lambda model: (model / "surprise.safetensors").write_bytes(b"\xff" * 500),
+    "garbage": lambda model: (model / "combined.safetensors").write_bytes(b"\xff" * 500),
+    "no trees": lambda model: (model / "combined.safetensors").unlink(),
+    "other rankers": lambda model: (model / "combined.safetensors").write_bytes(
+        (model / "surprise.safetensors").read_bytes()
+    ),
     "other tensors": lambda model: (model / "model.safetensors").write_bytes(
         (model / "surprise.safetensors").read_bytes()
     ),

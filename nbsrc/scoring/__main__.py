@@ -55,7 +55,7 @@ as it was."""
 # fmt: off
 OPTIONS: dict[str, dict[str, Any]] = {
     "--baseline": {"type": Path, "nargs": "+", "metavar": "PATH",
-        "help": "past events, at least 100, mostly normal; of more than "
+        "help": "past events, at least 40, mostly normal; of more than "
                 f"{LARGEST:,} every second (fourth, ...) is learned from; not needed if the model "
                 "is there"},
     "--events": {"type": Path, "nargs": "+", "metavar": "PATH", "required": True,

@@ -20,7 +20,7 @@ MASKED_SHARE = 0.35  # of an event's objects, in training
 REPLACED_SHARE = 0.3  # of an event's objects, in training
 REPLACED_WEIGHT = 0.5  # of the replaced-object loss, beside the masked-field loss
 TRIMMED_SHARE = 0.03  # of a batch's events, the least likely ones: a baseline is never clean
-FEWEST_EVENTS = 100  # to learn from
+FEWEST_EVENTS = 40  # to learn from
 
 Arrays = tuple[Tensor, Tensor]  # events' quantities and categories
 
