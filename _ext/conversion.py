@@ -116,6 +116,8 @@ class Chapter:
             return f"\0{text}\0"
         if name in ("cite:p", "cite:t"):
             return self.citation(text, in_text=name == "cite:t")
+        if name == "term":
+            return title or target
         if name == "doc":
             return title or f"*{self.book.titles[Path(target).stem]}*"
         if name in ("ref", "numref", "eq"):

@@ -31,9 +31,14 @@ COLORS = {
     "test": palette.ORANGE,
     "ResNet": palette.BLUE,
     "FT-Transformer": palette.SKY,
+    "TabularResNet": palette.BLUE,
+    "MLP": palette.VERMILION,
+    "boosted trees": palette.GREEN,
+    "linear": palette.ORANGE,
 }
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D"}
+MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v"}
 
 
 def use_style() -> None:

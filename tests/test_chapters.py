@@ -130,6 +130,14 @@ def test_limited_gradients_do_not_cure_the_plain_net(part1):
     assert part1["limited_best"] > 10 > 10 * part1["residual_44_train"]
 
 
+def test_a_cure_for_plain_stacks_can_make_a_residual_one_ill(part1):
+    assert abs(part1["stack_plain"] - part1["guessing"]) < 0.05
+    assert part1["stack_skip"] < 0.5 * part1["stack_batchnorm"] < 0.5 * part1["guessing"] * 1.05
+    assert part1["stack_skip"] < part1["stack_he"] < part1["guessing"] - 0.1
+    assert size_of(part1["stack_skip_he_64"]) > 1000  # "the signal doubles with every layer"
+    assert part1["stack_both_he_64"] < 1.5 and part1["stack_both_64"] < part1["stack_both_he_64"]
+
+
 def test_a_residual_net_survives_what_breaks_a_plain_one(part1):
     assert part1["whole_plain"] < 10 and part1["cut_plain_least"] > 30
     assert part1["cut_residual_median"] < part1["whole_residual"] + 3
@@ -177,6 +185,16 @@ def test_he_initialization_takes_the_decay_away(part1_printed):
     (line,) = [line for line in part1_printed.splitlines() if line.startswith("factor per layer:")]
     rates = [float(rate) for rate in line.split(":")[1].split(",")]
     assert all(0.9 < rate < 1.1 for rate in rates)
+
+
+def test_a_scaled_skip_holds_the_level_or_lets_the_gradient_decay(part1_printed):
+    found = re.findall(
+        r"skip times [\d.]+: first layer / last (.+), last layer at 64 layers / at 8 (.+)",
+        part1_printed,
+    )
+    tilts, levels = ([size_of(number) for number in column] for column in zip(*found, strict=True))
+    assert levels[0] > 50 and 0.5 < levels[1] < 2  # compound interest, and none
+    assert 0.3 < tilts[0] < 3 and 0.3 < tilts[1] < 3 and tilts[2] < 1e-6
 
 
 def test_the_architecture_table_has_torchvisions_parameters(executed):

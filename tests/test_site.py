@@ -39,7 +39,7 @@ def test_a_page_is_whole_from_a_folder_without_a_server(name, open_page, site):
 
 def assert_whole(page):
     """Diagrams and figures drawn, formulas typeset, pictures loaded."""
-    drawn = page.locator("svg.diagram, div.panels").evaluate_all(
+    drawn = page.locator("svg.diagram, div.panels:not(.still)").evaluate_all(
         "all => all.map(e => [e.getAttribute('role'), (e.getAttribute('aria-label') || '').length,"
         " e.getBoundingClientRect().width, e.getBoundingClientRect().height])"
     )
@@ -61,10 +61,61 @@ def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(open_page, addr
     page = open_page(f"{address}part1-resnet.html")
     source = (ROOT / "part1-resnet.md").read_text(encoding="utf-8")
     assert page.locator("svg.diagram").count() == source.count("```{mermaid}") > 0
-    assert page.locator("div.panels").count() == source.count("\n  figure:\n") > 0
+    assert page.locator("div.panels:not(.live)").count() == source.count("\n  figure:\n") > 0
     assert page.locator(".katex").count() > 20
     assert page.locator(".katex-html").first.evaluate("e => getComputedStyle(e).fontFamily") != ""
     assert page.evaluate("document.fonts.check('16px KaTeX_Main')")
+
+
+def chosen(form, label):
+    return form.get_by_label(label, exact=True)
+
+
+def lines(page):
+    return page.locator("div.panels.live path.now").evaluate_all("all => all.map(e => e.outerHTML)")
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_controls_change_the_figure_without_a_server_and_by_keyboard(width, open_page, site):
+    page = open_page((site / "part1-resnet.html").as_uri(), width=width, scheme="dark")
+    form = page.locator("form.explorer")
+    told = form.locator("[aria-live]")
+    seen = {told.inner_text(): lines(page)}
+    for label, key in [
+        ("Skip", "ArrowDown"),
+        ("Normalization", "ArrowDown"),
+        ("Layers", "ArrowRight"),
+    ]:
+        chosen(form, label).focus()
+        page.keyboard.press(key)
+        assert told.inner_text() not in seen and lines(page) not in seen.values(), label
+        seen[told.inner_text()] = lines(page)
+    assert "Residual + BatchNorm, 64 layers" in told.inner_text()
+    assert chosen(form, "Layers").get_attribute("aria-valuetext") == "64"
+    assert page.locator("div.panels.live path.before").count() == 2  # what was chosen before
+    box = page.locator("div.panels.live svg.figure").first.bounding_box()
+    assert 200 < box["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ink = page.locator("div.panels.live text").first.evaluate("e => getComputedStyle(e).fill")
+    assert min(map(int, re.findall(r"\d+", ink)[:3])) > 150, f"dark ink on a dark page: {ink}"
+    assert page.troubles == []
+
+
+def test_a_figure_with_controls_is_a_still_one_in_print_and_without_scripts(
+    browser, open_page, site
+):
+    address = (site / "part1-resnet.html").as_uri()
+    page = open_page(address)
+    still, live = (page.locator(f"div.panels.{kind}") for kind in ("still", "live"))
+    assert live.is_visible() and not still.is_visible()
+    page.emulate_media(media="print")
+    assert still.is_visible() and not live.is_visible()
+    assert not page.locator("form.explorer").is_visible()
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(address)
+        assert page.locator("div.panels[aria-label*='24 layers']").is_visible()
+        assert not page.locator("form.explorer").is_visible()
 
 
 def test_the_skip_edge_is_the_highlighted_one(open_page, address):

@@ -102,10 +102,14 @@ class TabularBlock(nn.Module):
         self.linear2 = nn.Linear(d_hidden, d_block)
         self.dropout2 = nn.Dropout(dropout2)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def change(self, x: Tensor) -> Tensor:
+        """F(x), what the block adds to its input."""
         hidden = self.dropout1(self.activation(self.linear1(self.normalization(x))))
         change: Tensor = self.dropout2(self.linear2(hidden))
-        return x + change
+        return change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.change(x)
 
 
 class TabularHead(nn.Module):

@@ -1,0 +1,91 @@
+"""The book's figures with controls: each as a static drawing, and as what the controls change."""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import polars as pl
+
+from nbsrc.explorer import Axis, Control, Explorer, Line, Panel, State
+from nbsrc.panels import side_by_side
+from nbsrc.plots import COLORS, two_digits
+
+GRADIENTS = (1e-10, 1e10)
+LOSS = (0.0, 3.0)
+
+
+def plot_stacks(table: pl.DataFrame, *, depth: int, initialization: str) -> None:
+    """Gradients by layer and loss by epoch of the four kinds at one depth, from
+    `nbsrc.stacks.stack_experiment`."""
+    flow, training = side_by_side(2, height=3.4)
+    for row in table.filter(depth=depth, initialization=initialization).iter_rows(named=True):
+        color = COLORS[row["kind"]]
+        layers = range(1, depth + 1)
+        flow.semilogy(layers, row["gradients"], color=color, label=row["kind"])
+        training.plot(range(len(row["losses"])), row["losses"], color=color)
+    flow.set(xlabel="layer, from the input", ylabel="norm of the weights' gradient")
+    flow.set(title=f"{depth} layers, before training", ylim=GRADIENTS)
+    training.set(xlabel="epoch", ylabel="training loss (nats)", title="training", ylim=LOSS)
+    flow.legend(fontsize=8)
+
+
+def explore_stacks(table: pl.DataFrame, *, start: tuple[int, str]) -> Explorer:
+    """The same for one stack at a time, of which depth, initialization, normalization and skip can
+    be chosen; `start` is a depth and an initialization."""
+    depths = table["depth"].unique().sort().to_list()
+    initializations = table["initialization"].unique(maintain_order=True).to_list()
+    choices = list(product(range(len(depths)), range(len(initializations)), (0, 1), (0, 1)))
+    lines: list[Line] = []
+    states: dict[tuple[int, ...], State] = {}
+    for choice in choices:
+        depth, initialization = depths[choice[0]], initializations[choice[1]]
+        kind = ("plain", "residual")[choice[3]] + (" + BatchNorm" if choice[2] else "")
+        (row,) = table.filter(depth=depth, initialization=initialization, kind=kind).iter_rows(
+            named=True
+        )
+        epochs = range(len(row["losses"]))
+        lines += [
+            Line(0, range(1, depth + 1), row["gradients"], COLORS[kind]),
+            Line(1, epochs, row["losses"], COLORS[kind]),
+        ]
+        states[choice] = State((len(lines) - 2, len(lines) - 1), _stack_in_words(row))
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    ticks = {10.0**n: f"10{str(n).translate(raised)}" for n in range(-10, 11, 5)}
+    gradients = Panel(
+        "gradient, before training",
+        Axis("layer, from the input", (1, depths[-1]), {d: str(d) for d in (1, *depths)}),
+        Axis("norm of the weights' gradient", GRADIENTS, ticks, log=True),
+    )
+    last = len(table["losses"][0]) - 1
+    training = Panel(
+        "loss in training",
+        Axis("epoch", (0, last), {n: str(n) for n in range(last + 1)}),
+        Axis("training loss (nats)", LOSS, {n: str(n) for n in range(4)}),
+    )
+    return Explorer(
+        controls=[
+            Control("Layers", [str(depth) for depth in depths], slider=True),
+            Control("Initialization", initializations),
+            Control("Normalization", ["none", "BatchNorm"]),
+            Control("Skip", ["no", "yes"]),
+        ],
+        panels=[gradients, training],
+        lines=lines,
+        states=states,
+        start=(depths.index(start[0]), initializations.index(start[1]), 0, 0),
+    )
+
+
+def _stack_in_words(row: dict[str, object]) -> str:
+    gradients: Sequence[float] = row["gradients"]  # type: ignore[assignment]
+    losses: Sequence[float | None] = row["losses"]  # type: ignore[assignment]
+    ratio, end = gradients[0] / gradients[-1], losses[-1]
+    kind = str(row["kind"])
+    told = f"{kind[0].upper()}{kind[1:]}, {row['depth']} layers, "
+    told += f"{row['initialization']} initialization: "
+    told += f"the first layer's gradient is {two_digits(ratio)} times the last layer's. "
+    if end is None or not math.isfinite(end):
+        return told + "The loss overflows."
+    epochs = len(losses) - 1
+    beyond = ", beyond the figure" if end > LOSS[1] else ""
+    return told + f"In epoch {epochs} the training loss is {two_digits(end)} nats{beyond}."

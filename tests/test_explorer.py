@@ -1,0 +1,88 @@
+"""A figure with controls holds every state, draws what the text says, and stands in the page."""
+
+import json
+
+import polars as pl
+import pytest
+from bs4 import BeautifulSoup
+
+from nbsrc import explorer_plots
+from nbsrc.explorer import Axis, Control, Explorer, Line, Mark, Panel, State
+from nbsrc.gradient_flow import KINDS
+from nbsrc.stacks import INITIALIZATIONS, stack_experiment, stack_once
+
+AXIS = Axis("x", (0, 1), {0: "0"})
+ONE = {
+    "controls": [
+        Control("method", ["a", "b"]),
+        Control("alarms", ["1 </script>", "2"], slider=True),
+    ],
+    "panels": [Panel("", AXIS, AXIS)],
+    "lines": [Line(0, [0, 1], [0.12345, None], "#000000")],
+    "states": {
+        (i, j): State([0], f"{i} and {j}", [Mark(0, 0.5, 0.25)]) for i in (0, 1) for j in (0, 1)
+    },
+    "start": (1, 0),
+}  # fmt: skip
+
+
+def test_all_states_are_in_the_page_beside_labelled_controls():
+    form = BeautifulSoup(Explorer(**ONE)._repr_html_(), "html.parser").form
+    assert form.has_attr("hidden")  # until the script draws
+    data = json.loads(form.script.string)
+    assert data["states"]["1,0"] == [[0], "1 and 0", [[0, 0.5, 0.25]]] and len(data["states"]) == 4
+    assert data["lines"] == [[0, [0, 1], [0.123, None], "#000000"]]
+    labels = form.find_all("label")
+    assert [label.span.text for label in labels] == ["method", "alarms"]
+    assert labels[0].select_one("option[selected]").text == "b"
+    assert json.loads(labels[1].input["data-names"]) == ["1 </script>", "2"]
+    assert form.p["aria-live"] == "polite"
+
+
+def test_a_state_that_is_missing_or_draws_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"none for \{\(1, 1\)\}"):
+        Explorer(**ONE | {"states": {k: v for k, v in ONE["states"].items() if k != (1, 1)}})
+    with pytest.raises(ValueError, match=r"state \(0, 0\) names a line"):
+        Explorer(**ONE | {"states": ONE["states"] | {(0, 0): State([1], "")}})
+
+
+def test_every_stack_of_the_figure_is_trained_and_measured():
+    table = stack_experiment(depths=(3, 2), seed=0, epochs=1)
+    assert table["depth"].to_list() == [2] * 8 + [3] * 8
+    names = table.filter(depth=3).select("initialization", "kind").rows()
+    assert names == [(i, k) for i in INITIALIZATIONS for k in KINDS]
+    assert {len(gradients) for gradients in table.filter(depth=3)["gradients"]} == {3}
+    figure = explorer_plots.explore_stacks(table, start=(3, INITIALIZATIONS[1]))
+    assert figure.start == (1, 1, 0, 0) and len(figure.data["states"]) == 16
+    words = figure.data["states"]["1,0,1,1"][1]
+    assert words.startswith("Residual + BatchNorm, 3 layers, PyTorch's initialization")
+    (row,) = table.filter(depth=3, initialization=INITIALIZATIONS[0], kind=KINDS[3]).to_dicts()
+    lines = [figure.data["lines"][at] for at in figure.data["states"]["1,0,1,1"][0]]
+    assert lines[0][2] == pytest.approx(row["gradients"], rel=0.01)
+    assert lines[1][2] == pytest.approx(row["losses"], rel=0.01)
+
+
+def test_he_initialization_is_what_it_says_and_training_starts_from_it():
+    row = stack_once(6, "He et al.'s", "plain", seed=0, epochs=2)
+    default = stack_once(6, "PyTorch's", "plain", seed=0, epochs=2)
+    assert row["gradients"][0] > 20 * default["gradients"][0]
+    assert row["losses"][-1] < row["losses"][0] and len(row["losses"]) == 3
+
+
+def test_an_overflow_is_said_in_words():
+    table = pl.DataFrame(
+        [
+            {
+                "depth": 2,
+                "initialization": "i",
+                "kind": k,
+                "gradients": [1.0, 2.0],
+                "losses": [9.0, None],
+            }
+            for k in KINDS
+        ]
+    )
+    figure = explorer_plots.explore_stacks(table, start=(2, "i"))
+    assert figure.data["states"]["0,0,0,0"][1].endswith(
+        "0.50 times the last layer's. The loss overflows."
+    )
