@@ -1,4 +1,4 @@
-// Draws the figure above an explorer's controls anew whenever one of them changes.
+// Draws the figure before an explorer's controls anew whenever one of them changes.
 // The data and their order are those of nbsrc/explorer.py.
 const WIDTH = 336, HEIGHT = 280, LEFT = 58, RIGHT = 10, TOP = 26, BOTTOM = 42;
 
@@ -63,7 +63,9 @@ const drawn = (panel, number, data, state, before) => {
 for (const form of document.querySelectorAll("form.explorer")) {
   const data = JSON.parse(form.querySelector("script").textContent);
   const inputs = [...form.querySelectorAll("select, input")];
-  const still = form.closest(".cell_output").querySelector("div.panels");
+  let cell = form.closest(".cell"); // the static figure is that of the cell before
+  while (!cell.querySelector("div.panels")) cell = cell.previousElementSibling;
+  const still = cell.querySelector("div.panels");
   const live = document.createElement("div");
   live.className = "panels live";
   live.setAttribute("role", "img");

@@ -1,7 +1,7 @@
 """A figure whose controls the reader can change, without a server: all states are in the page.
 
-The page's figure is the static one before it in the same cell. `_static/explorer.js` puts the
-interactive one in its place; without the script, in print and in a notebook the static one stays.
+The page's figure is the static one of the cell before. `_static/explorer.js` puts the interactive
+one in its place; without the script, in print and in a notebook the static one stays.
 """
 
 import html
@@ -65,7 +65,7 @@ class Control(NamedTuple):
 
 
 class Explorer:
-    """Controls for the figure that the cell has drawn before.
+    """Controls for the figure that the cell before has drawn.
 
     states: for each combination of the controls' options, by their numbers; start: the combination
     that the static figure shows.
