@@ -96,13 +96,6 @@ def inline_figures(app, doctree: nodes.document, docname: str) -> None:
         node.replace_self(nodes.raw("", svg, format="html"))
 
 
-def add_explorer(app, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """The script of figures with controls, on the pages that have one."""
-    if doctree and any('class="explorer"' in raw.astext() for raw in doctree.findall(nodes.raw)):
-        app.add_js_file("explorer.js", loading_method="defer")
-
-
 def setup(app) -> dict:
-    app.connect("html-page-context", add_explorer)
     app.connect("doctree-resolved", inline_figures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
