@@ -60,7 +60,7 @@ const drawn = (panel, number, data, state, before) => {
   return svg;
 };
 
-for (const form of document.querySelectorAll("form.explorer")) {
+const explore = (form) => {
   const data = JSON.parse(form.querySelector("script").textContent);
   const inputs = [...form.querySelectorAll("select, input")];
   let cell = form.closest(".cell"); // the static figure is that of the cell before
@@ -90,4 +90,6 @@ for (const form of document.querySelectorAll("form.explorer")) {
   form.hidden = false;
   form.reset(); // a browser that comes back to the page may have kept other choices
   show();
-}
+};
+
+document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("form.explorer").forEach(explore));

@@ -4,6 +4,7 @@ The page's figure is the static one of the cell before. `_static/explorer.js` pu
 one in its place; without the script, in print and in a notebook the static one stays.
 """
 
+import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -102,13 +103,15 @@ class Explorer:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
+        data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
+        digest = hashlib.sha256(data.encode()).hexdigest()[:8]  # ids hold for the whole page
         fields = []
-        for control, chosen in zip(self.controls, self.start, strict=True):
-            label = html.escape(control.label)
+        for number, (control, chosen) in enumerate(zip(self.controls, self.start, strict=True)):
+            label, name = html.escape(control.label), f"explorer-{digest}-{number}"
             if control.slider:
                 names = html.escape(json.dumps(list(control.options)))
                 field = (
-                    f'<input type="range" min="0" max="{len(control.options) - 1}" '
+                    f'<input id="{name}" type="range" min="0" max="{len(control.options) - 1}" '
                     f'value="{chosen}" data-names="{names}"> <output></output>'
                 )
             else:
@@ -117,9 +120,8 @@ class Explorer:
                     f"{html.escape(option)}</option>"
                     for i, option in enumerate(control.options)
                 )
-                field = f"<select>{options}</select>"
-            fields.append(f"<label><span>{label}</span> {field}</label>")
-        data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
+                field = f'<select id="{name}">{options}</select>'
+            fields.append(f'<span class="field"><label for="{name}">{label}</label> {field}</span>')
         return (
             f'<form class="explorer" hidden>{"".join(fields)}<p aria-live="polite"></p>'
             f'<script type="application/json">{data}</script></form>'

@@ -33,9 +33,10 @@ def test_all_states_are_in_the_page_beside_labelled_controls():
     assert data["states"]["1,0"] == [[0], "1 and 0", [[0, 0.5, 0.25]]] and len(data["states"]) == 4
     assert data["lines"] == [[0, [0, 1], [0.123, None], "#000000"]]
     labels = form.find_all("label")
-    assert [label.span.text for label in labels] == ["method", "alarms"]
-    assert labels[0].select_one("option[selected]").text == "b"
-    assert json.loads(labels[1].input["data-names"]) == ["1 </script>", "2"]
+    assert [label.text for label in labels] == ["method", "alarms"]
+    choice, slider = (form.find(id=label["for"]) for label in labels)
+    assert choice.select_one("option[selected]").text == "b"
+    assert json.loads(slider["data-names"]) == ["1 </script>", "2"]
     assert form.p["aria-live"] == "polite"
 
 
