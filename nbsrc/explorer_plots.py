@@ -6,7 +6,7 @@ from itertools import product
 
 import polars as pl
 
-from nbsrc.explorer import Axis, Control, Explorer, Line, Panel, State
+from nbsrc.explorer import Axis, Control, Explorer, Line, Mark, Panel, State
 from nbsrc.panels import side_by_side
 from nbsrc.plots import COLORS, two_digits
 
@@ -89,3 +89,53 @@ def _stack_in_words(row: dict[str, object]) -> str:
     epochs = len(losses) - 1
     beyond = ", beyond the figure" if end > LOSS[1] else ""
     return told + f"In epoch {epochs} the training loss is {two_digits(end)} nats{beyond}."
+
+
+def plot_alarms(table: pl.DataFrame) -> None:
+    """The share of the incidents' events that is found against false alarms a day, a line a method.
+
+    table: `nbsrc.detection.budget.found_by_alarms`, and the columns method and color."""
+    (ax,) = side_by_side(1, height=3)
+    for (method, color), own in table.group_by("method", "color", maintain_order=True):
+        ax.plot(own["alarms"], 100 * own["share"], color=str(color), marker=".", label=str(method))
+    ax.set(xscale="log", xlabel="false alarms a day", ylabel="events of incidents found (%)")
+    ax.set(ylim=(0, None))
+    ax.set_xticks(ticks := table["alarms"].unique().sort(), [f"{rate:g}" for rate in ticks])
+    ax.minorticks_off()
+    ax.legend(fontsize=8)
+
+
+def explore_alarms(table: pl.DataFrame, *, events: int) -> Explorer:
+    """The same for one method and one number of false alarms a day; `events` of incidents there
+    are."""
+    rates = table["alarms"].unique().sort().to_list()
+    groups = [(str(key[0]), own) for key, own in table.group_by("method", maintain_order=True)]
+    lines: list[Line] = []
+    states: dict[tuple[int, ...], State] = {}
+    for number, (method, own) in enumerate(groups):
+        shares = (100 * own["share"]).to_list()
+        lines.append(Line(0, own["alarms"].to_list(), shares, own["color"][0]))
+        for at, (rate, found) in enumerate(zip(rates, own["found"], strict=True)):
+            a_day = f"{rate:g} false {'alarm' if rate == 1 else 'alarms'} a day"
+            text = f"{method} at {a_day}: {found} of the {events} events of incidents are found."
+            states[number, at] = State([number], text, [Mark(0, rate, shares[at])])
+    top = max(10.0, 10 * math.ceil(10 * table["share"].max()))  # type: ignore[operator,arg-type]
+    panel = Panel(
+        "new events of the stream",
+        Axis("false alarms a day", (rates[0], rates[-1]), {r: f"{r:g}" for r in rates}, log=True),
+        Axis(
+            "events of incidents found (%)",
+            (0, top),
+            {top * n / 5: f"{top * n / 5:g}" for n in range(6)},
+        ),
+    )
+    return Explorer(
+        controls=[
+            Control("Method", [method for method, _ in groups]),
+            Control("False alarms a day", [f"{rate:g}" for rate in rates], slider=True),
+        ],
+        panels=[panel],
+        lines=lines,
+        states=states,
+        start=(0, len(rates) // 2),
+    )

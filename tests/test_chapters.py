@@ -266,6 +266,60 @@ def part3_printed(executed):
     return printed(executed(ROOT / "part3-anomaly-scores.md"))
 
 
+def test_without_its_skip_a_deep_network_for_tables_cannot_be_trained(part2):
+    assert part2["table_plain_16"] < 1 < 10 < part2["table_plain_32"] < part2["table_plain_64"]
+    assert part2["table_residual_worst"] < 0.5 and part2["table_residual_test"] < 4
+    assert size_of(part2["table_plain_ratio"]) > 1000 > 100 > size_of(part2["table_residual_ratio"])
+    # "it makes no difference here": less than the runs of one kind differ
+    spread = part2["table_plain_few_sd"] + part2["table_residual_few_sd"]
+    assert abs(part2["table_plain_few"] - part2["table_residual_few"]) < spread
+
+
+def test_on_events_the_skip_keeps_a_deep_network_learning(part2):
+    plain, residual = (
+        [part2[f"next_{kind}_{n}_train"] for n in (1, 64)] for kind in ("plain", "residual")
+    )
+    assert plain[1] > plain[0] + 0.3 and plain[1] > residual[1] + 0.2 > residual[0] + 0.2
+    assert abs(part2["next_plain_best"] - part2["next_residual_best"]) < 0.05
+
+
+def test_the_small_version_on_the_page_shows_what_it_takes_to_train(executed):
+    notebook = executed(ROOT / "part2-tabular-resnet.md")
+    (cell,) = [c for c in notebook.cells if "train_one(task, n, kind" in c.source]
+    html = next(o.data["text/html"] for o in cell.outputs if "data" in o)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in html.split("<tr>")]
+    loss = {(row[0], row[1]): float(row[2]) for row in rows if len(row) == 5}
+    assert loss["32", "plain"] > 5 * loss["32", "residual"]
+
+
+def test_methods_tuned_alike_lie_close_together(part2):
+    for table in ("cancer", "digits"):
+        assert part2[f"alike_{table}_last_error"] - part2[f"alike_{table}_best_error"] < 3
+    # "the order is mostly luck": less than two test rows
+    gap = part2["alike_cancer_last_error"] - part2["alike_cancer_best_error"]
+    assert gap < 2 * part2["alike_cancer_row"]
+
+
+def test_columns_have_no_neighbours_and_pixels_do(part2_printed):
+    errors = {
+        (net, order): float(mean)
+        for net, order, mean in re.findall(
+            r"(TabularResNet|convolutional net), (as it is|reordered): test error ([\d.]+)%",
+            part2_printed,
+        )
+    }
+    assert abs(errors["TabularResNet", "as it is"] - errors["TabularResNet", "reordered"]) < 1
+    assert errors["convolutional net", "reordered"] > errors["convolutional net", "as it is"] + 1
+
+
+def test_counting_by_person_is_what_there_is_to_learn(part2_printed):
+    everything, person, kind = (
+        float(n) for n in re.findall(r"frequencies of .*: ([\d.]+) nats", part2_printed)
+    )
+    best = float(re.search(r"best network, on smaller streams: ([\d.]+) nats", part2_printed)[1])
+    assert person < kind - 0.05 and person < everything - 0.05 and abs(best - person) < 0.2
+
+
 def test_published_evidence_says_what_the_text_says(part2):
     # "most of the time at least as good as an MLP, and a transformer ... often adds something"
     assert part2["mlp_over_resnet"] == 0 < part2["resnet_over_mlp"]

@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import polars as pl
 import pytest
 from bs4 import BeautifulSoup
 
 from nbsrc import explorer_plots
+from nbsrc.detection.budget import found_by_alarms
 from nbsrc.explorer import Axis, Control, Explorer, Line, Mark, Panel, State
 from nbsrc.gradient_flow import KINDS
 from nbsrc.stacks import INITIALIZATIONS, stack_experiment, stack_once
@@ -87,3 +89,26 @@ def test_an_overflow_is_said_in_words():
     assert figure.data["states"]["0,0,0,0"][1].endswith(
         "0.50 times the last layer's. The loss overflows."
     )
+
+
+def test_more_false_alarms_find_more_and_the_figure_says_how_many():
+    rng = np.random.default_rng(0)
+    normal = rng.random(4000) > 0.02
+    scores = rng.normal(size=4000) + 2 * ~normal
+    found = found_by_alarms(scores, normal, days=4, alarms=(1, 10, 100))
+    for rate, number, share in found.rows():
+        limit = sorted(scores[normal], reverse=True)[int(4 * rate)]
+        assert number == sum(scores[~normal] > limit) and share == number / sum(~normal)
+        assert sum(scores[normal] > limit) == 4 * rate
+    table = found.with_columns(method=pl.lit("one"), color=pl.lit("#000000"))
+    events = int(sum(~normal))
+    figure = explorer_plots.explore_alarms(table, events=events)
+    lines, words, marks = figure.data["states"]["0,2"]
+    number = found["found"][2]
+    assert (
+        words
+        == f"one at 100 false alarms a day: {number} of the {events} events of incidents are found."
+    )
+    assert marks == [[0, 100.0, pytest.approx(100 * found["share"][2], rel=0.01)]] and lines == [0]
+    with pytest.raises(ValueError, match="4000 of 4000"):
+        found_by_alarms(scores, np.ones(4000, dtype=bool), days=1, alarms=(1,))
