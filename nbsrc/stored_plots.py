@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from nbsrc.palette import INK
 from nbsrc.panels import side_by_side
 from nbsrc.plots import COLORS, MARKERS, mean_and_range
 
@@ -26,7 +27,7 @@ def plot_depth_on_tables(tables: Mapping[str, pl.DataFrame]) -> None:
         ax.set_xticks(blocks, [str(number) for number in blocks])
         ax.minorticks_off()
         ax.set(title=title, xlabel="blocks", ylabel="cross-entropy (nats)", ylim=(0, None))
-    axes[0].plot([], [], color="#7f7f7f", linestyle="--", label="on the test rows")
+    axes[0].plot([], [], color=INK, linestyle="--", label="on the test rows")
     axes[0].legend()
 
 

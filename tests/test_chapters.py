@@ -411,6 +411,10 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert abs(part3["knn_auc"] - part3["knn_untrained_auc"]) < 0.1  # "tell little"
 
 
+def test_more_false_alarms_find_more_of_the_incidents(part3):
+    assert 0 <= part3["found_at_ten"] < part3["found_at_most"] <= part3["incident_events"]
+
+
 def test_longer_training_than_8_epochs_still_lowers_the_loss(part3):
     assert part3["length_best"] > 8
     assert part3["length_lowest"] < part3["length_short"]

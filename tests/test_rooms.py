@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "cifar10": ("support", "blocks", "resnet", "training"),
     "tables": ("support", "events", "simulation", "tabular", "training", "gradient_flow"),
     "plots": ("palette", "panels"),
-    "stored_plots": ("panels", "plots"),
+    "stored_plots": ("palette", "panels", "plots"),
     "explorer": (),
     "explorer_plots": ("explorer", "panels", "plots"),
     "event_plots": ("palette", "panels", "plots"),

@@ -101,6 +101,21 @@ def test_controls_change_the_figure_without_a_server_and_by_keyboard(width, open
     assert page.troubles == []
 
 
+def test_the_slider_moves_along_what_is_found(open_page, site):
+    page = open_page((site / "part3-anomaly-scores.html").as_uri())
+    form, mark = page.locator("form.explorer"), page.locator("div.panels.live circle.mark")
+    slider = chosen(form, "False alarms a day")
+    slider.focus()
+    page.keyboard.press("Home")
+    left, words = mark.get_attribute("cx"), form.locator("[aria-live]").inner_text()
+    page.keyboard.press("End")
+    assert float(mark.get_attribute("cx")) > float(left) + 100
+    assert form.locator("[aria-live]").inner_text() != words
+    before = lines(page)
+    chosen(form, "Method").select_option("Rarity")
+    assert lines(page) != before and "Rarity at" in form.locator("[aria-live]").inner_text()
+
+
 def test_a_figure_with_controls_is_a_still_one_in_print_and_without_scripts(
     browser, open_page, site
 ):
