@@ -295,6 +295,8 @@ def test_the_small_version_on_the_page_shows_what_it_takes_to_train(executed):
 def test_methods_tuned_alike_lie_close_together(part2):
     for table in ("cancer", "digits"):
         assert part2[f"alike_{table}_last_error"] - part2[f"alike_{table}_best_error"] < 3
+    assert part2["alike_digits_wins"] > part2["alike_splits"] / 2  # "the networks are ahead"
+    assert part2["alike_digits_best"] in ("TabularResNet", "MLP")
     # "the order is mostly luck": less than two test rows
     gap = part2["alike_cancer_last_error"] - part2["alike_cancer_best_error"]
     assert gap < 2 * part2["alike_cancer_row"]
