@@ -141,6 +141,7 @@ def train_epochs(
     augment: Augment | None = None,
     label_smoothing: float = 0.0,
     start_epoch: int = 0,
+    share: tuple[int, int] = (0, 1),
     progress: bool = True,
 ) -> Iterator[dict[str, float]]:
     """The loop under `fit`: yields each epoch's row when the epoch is over, for the caller to save
@@ -149,7 +150,11 @@ def train_epochs(
     `schedule(fraction of all steps done)` gives the share of `lr` to take. An epoch's order and
     augmentation depend on `seed` and the epoch's number only, so training that goes on at
     `start_epoch` (epochs already done) with the weights and momentum of that moment is the training
-    that was never interrupted."""
+    that was never interrupted.
+
+    `share` is for several processes that train one model (`nbsrc.cifar10.distributed`): this one's
+    number, and how many take a part of each batch. `train_loss` and `train_accuracy` are then its
+    part of them: their sum is the epoch's. Raises ValueError if a batch has fewer rows."""
     _check(inputs, targets)
     if epochs < 1 or batch_size < 1:
         raise ValueError(
@@ -168,6 +173,9 @@ def train_epochs(
         n / batch_size
     )  # an epoch; its batches differ by one image at most, so none is tiny
     generator = torch.Generator(device)
+    process, processes = share
+    if n // steps < processes:
+        raise ValueError(f"a batch of {n // steps} has no row for each of {processes} processes")
 
     with tqdm(
         total=epochs * steps,
@@ -192,6 +200,8 @@ def train_epochs(
                     batch, labels = inputs.index_select(0, rows), targets.index_select(0, rows)
                     if augment is not None:
                         batch = augment(batch, generator)
+                    batch = batch.tensor_split(processes)[process]
+                    labels = labels.tensor_split(processes)[process]
                     if cuda and batch.ndim == 4:
                         batch = batch.contiguous(memory_format=torch.channels_last)
                     for group in optimizer.param_groups:
@@ -200,13 +210,14 @@ def train_epochs(
                     with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
                         logits = model(batch)
                         loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-                    loss.backward()
+                    loss = loss * (len(labels) / len(rows))  # this process's part of the batch's
+                    (loss * processes).backward()  # gradients are averaged over the processes
                     optimizer.step()
                     # Sums stay on the device: reading one would wait for the GPU, so only a redrawn
                     # bar does.
                     loss_sum += loss.detach() * len(rows)
                     correct += (logits.detach().argmax(1) == labels).sum()
-                    seen += len(rows)
+                    seen += len(labels)
                     if bar.update():
                         bar.set_postfix(
                             train_accuracy=f"{correct.item() / seen:.3f}", refresh=False

@@ -1,10 +1,13 @@
-"""The command: `python -m nbsrc.cifar10 --model resnet18 --epochs 30 --data DIR`."""
+"""The command: `python -m nbsrc.cifar10 --model resnet18 --epochs 30 --data DIR`, or the same after
+`torchrun --nproc-per-node 2 -m nbsrc.cifar10` for two processes that train one net."""
 
 import argparse
 import difflib
+import os
 import shlex
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,11 @@ import torch
 from tqdm import tqdm
 
 from nbsrc.cifar10.data import crop_and_flip, describe, load_cifar10, normalize
+from nbsrc.cifar10.distributed import Team, first_speaks, team
 from nbsrc.cifar10.recipes import BATCH_SIZE, LR, MODELS, MOMENTUM, recipe
 from nbsrc.cifar10.run import CHECKPOINT, Run, restore, session
 from nbsrc.support.command import Parser, run
-from nbsrc.training import default_device, sgd, train_epochs
+from nbsrc.training import sgd, train_epochs
 
 PROG = "python -m nbsrc.cifar10"
 # fmt: off
@@ -68,9 +72,10 @@ def _check(args: argparse.Namespace) -> None:
         )
 
 
-def _train(args: argparse.Namespace, command: str) -> None:
+def _train(args: argparse.Namespace, command: str, together: Team) -> None:
     before, tensors = Run.load(args.out) if args.resume else (None, {})
-    splits = load_cifar10(args.data)
+    with together.first():  # which may download it
+        splits = load_cifar10(args.data)
     how = recipe(args.model)
     settings = {
         "model": args.model,
@@ -90,7 +95,7 @@ def _train(args: argparse.Namespace, command: str) -> None:
         print(f"The run in {args.out} is finished: it has all of its {done} epochs.")
         return
 
-    device = default_device()
+    device, leads = together.device, together.rank == 0
     torch.manual_seed(args.seed)
     model = MODELS[args.model]().to(device)
     optimizer = sgd(
@@ -98,24 +103,30 @@ def _train(args: argparse.Namespace, command: str) -> None:
     )
     if args.resume:
         restore(tensors, model, optimizer)
-    current.sessions.append(session(command, device, done + 1))
-    args.out.mkdir(parents=True, exist_ok=True)
-    current.save(args.out, model, optimizer)
+    current.sessions.append(session(command, device, done + 1) | {"processes": together.size})
+    joined = together.joined(model)
+    if leads:
+        args.out.mkdir(parents=True, exist_ok=True)
+        current.save(args.out, model, optimizer)
 
-    (train_images, train_labels), (test_images, test_labels) = splits
+    (train_images, train_labels), test = splits
+    test_images, test_labels = map(together.share, test)
     epochs = train_epochs(
-        model, optimizer, normalize(train_images.to(device)), train_labels,
+        joined, optimizer, normalize(train_images.to(device)), train_labels,
         epochs=settings["epochs"], start_epoch=done, batch_size=BATCH_SIZE, lr=LR,
         schedule=how.schedule, label_smoothing=how.label_smoothing, seed=args.seed, device=device,
         validation=(normalize(test_images.to(device)), test_labels), augment=crop_and_flip,
+        share=(together.rank, together.size),
     )  # fmt: skip
     started = time.perf_counter()
     for measured in epochs:
         row = {name.replace("validation", "test"): value for name, value in measured.items()}
+        row = together.total(row, weights={"train": 1.0, "test": len(test_labels) / len(test[1])})
         row["seconds"] = round(time.perf_counter() - started, 2)
         started = time.perf_counter()
         current.rows.append(row)
-        current.save(args.out, model, optimizer)
+        if leads:
+            current.save(args.out, model, optimizer)
         tqdm.write(
             f"epoch {row['epoch']}/{settings['epochs']}: train loss {row['train_loss']:.4f}, "
             f"test loss {row['test_loss']:.4f}, test accuracy {row['test_accuracy']:.2%}"
@@ -125,12 +136,19 @@ def _train(args: argparse.Namespace, command: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    return first_speaks(partial(_main, argv))
+
+
+def _main(argv: list[str] | None) -> int:
     args = _arguments(argv)
-    command = shlex.join([*PROG.split(), *(sys.argv[1:] if argv is None else argv)])
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    start = f"torchrun --nproc-per-node {processes} -m {__package__}" if processes > 1 else PROG
+    command = shlex.join([*start.split(), *(sys.argv[1:] if argv is None else argv)])
 
     def work() -> None:
         _check(args)
-        _train(args, command)
+        with team() as together:
+            _train(args, command, together)
 
     def interrupted() -> str:
         if not (args.out / CHECKPOINT).exists():
