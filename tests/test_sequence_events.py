@@ -12,7 +12,7 @@ from nbsrc.sequences.contexts import NETWORKS
 from nbsrc.sequences.depth import depth_over_time
 from nbsrc.sequences.next_event import WINDOW, NextEventSurprise
 from nbsrc.sequences.sets import NearestSets, SetForest, pooled
-from nbsrc.sequences.streams import gaps, scored, since, streams_of
+from nbsrc.sequences.streams import as_frame, gaps, since, streams_of
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
 
@@ -57,7 +57,7 @@ def test_the_time_to_an_event_is_since_the_one_before_of_the_same_stream():
 
 def test_scores_go_back_to_their_events():
     streams = streams_of(pl.DataFrame({"user": list("aba")}), np.array([7, 8, 9]))
-    frame = scored(streams, [np.array([1.0, 2.0]), np.array([3.0])], np.array([7, 8, 9]))
+    frame = as_frame(streams, [np.array([1.0, 2.0]), np.array([3.0])], np.array([7, 8, 9]))
     assert frame.rows() == [(0, 7, 1.0, "user", "a"), (2, 9, 2.0, "user", "a"),
                             (1, 8, 3.0, "user", "b")]  # fmt: skip
 
@@ -95,9 +95,9 @@ def test_the_order_of_the_rows_changes_no_score():
     new, entities = routine(200, seed=1)
     order = np.random.default_rng(0).permutation(200)
     mixed = rows_of(new, order)
-    a = scored(s := streams_of(entities, new.time), model.decision_function(new, s), new.time)
+    a = as_frame(s := streams_of(entities, new.time), model.decision_function(new, s), new.time)
     t = streams_of(entities[order], mixed.time)
-    b = scored(t, model.decision_function(mixed, t), mixed.time)
+    b = as_frame(t, model.decision_function(mixed, t), mixed.time)
     np.testing.assert_allclose(a["score"], b["score"], atol=1e-4)
     assert a["row"].to_list() == order[b["row"].to_numpy()].tolist()
 

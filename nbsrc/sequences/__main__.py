@@ -20,8 +20,8 @@ from nbsrc.support.command import Parser, run
 from nbsrc.support.results import provenance, write_result
 
 PROG = "python -m nbsrc.sequences"
-EVENTS, EPOCHS = 30_000, 4  # of the simulated streams, of the pre-training
-DEPTHS, DEPTH_EPOCHS = (1, 2, 4, 8, 16), 8
+EVENTS, EPOCHS = 26_000, 3  # of the simulated streams, of the pre-training
+DEPTHS, DEPTH_EPOCHS = (1, 2, 4, 8), 6
 # fmt: off
 OPTIONS: dict[str, dict[str, Any]] = {
     "--data": {"type": Path, "default": Path("data"), "metavar": "DIR",

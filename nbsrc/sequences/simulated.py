@@ -21,7 +21,7 @@ from nbsrc.sequences.contexts import NETWORKS
 from nbsrc.sequences.next_event import WINDOW, NextEventSurprise
 from nbsrc.sequences.ngrams import NGramModel
 from nbsrc.sequences.sets import NearestSets, SetForest, pooled
-from nbsrc.sequences.streams import Streams, scored, since, streams_of
+from nbsrc.sequences.streams import Streams, as_frame, since, streams_of
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 from nbsrc.tabular.encoder import EventEncoder
@@ -104,10 +104,10 @@ def alerts_by_context(
     network, by n-grams of kinds of event, and by rarity, which reads no context at all."""
     time = stream.events.time
     past = streams_of(stream.entities[: stream.cut], time[: stream.cut])
-    new = since(streams_of(stream.entities, time), stream.cut, before=WINDOW)
+    new = since(streams_of(stream.entities, time), stream.cut, before=WINDOW // 2)
 
     def alerts(scores: list[np.ndarray]) -> pl.DataFrame:
-        of_new = scored(new, scores, time).filter(pl.col("row") >= stream.cut)
+        of_new = as_frame(new, scores, time).filter(pl.col("row") >= stream.cut)
         return deduplicated(alerts_from_scores(of_new))
 
     single = Rarity().fit(stream.past()).decision_function(stream.events)

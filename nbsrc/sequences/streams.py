@@ -45,7 +45,7 @@ def since(streams: Streams, first: int, *, before: int) -> Streams:
     return kept
 
 
-def scored(streams: Streams, scores: list[np.ndarray], time: np.ndarray) -> pl.DataFrame:
+def as_frame(streams: Streams, scores: list[np.ndarray], time: np.ndarray) -> pl.DataFrame:
     """Scores of streams' events as a frame: `row`, `time`, `score`, `entity`, `value`."""
     rows = np.concatenate(streams.rows)
     lengths = [len(own) for own in streams.rows]
