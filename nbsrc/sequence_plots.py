@@ -104,8 +104,9 @@ def plot_beside(
     for y, name in enumerate(names):
         _dots(axes[0], ours.filter(method=name)["roc_auc"], y, color_of(name))
         axes[1].plot(published[pairs[name]], y, "o", color=INK, markersize=5)
-    axes[0].set(xlabel="ROC AUC, ours", xlim=(0.4, 1.02))
-    axes[1].set(xlabel="F1, published", xlim=(0.4, 1.02))
+    room = {"xlim": (0.4, 1.02), "ylim": (-0.5, len(names) - 0.5)}
+    axes[0].set(xlabel="ROC AUC, ours", **room)
+    axes[1].set(xlabel="F1, published", **room)
     axes[0].set_yticks(range(len(names)), names)
     axes[1].set_yticks(range(len(names)), [pairs[name] for name in names])
 
