@@ -51,3 +51,24 @@ def test_neighbours_are_more_regular_than_the_trojan_and_one_burst_is():
     ahead = pairs[: pairs["labels"].to_list().index("CC")]
     single = ahead.filter(~pl.col("multicast"))
     assert len(ahead) > 5 and len(single) == 1 and single["gap"][0] < 0.01
+
+
+def test_on_simulated_streams_context_finds_more_than_rarity_and_sets_find_least():
+    """With three networks that differ by less than an incident a stream, the TCN not ahead."""
+    table, _ = read_result(RESULTS / "sequences-simulated.json")
+    assert table["seed"].n_unique() >= 3
+    own = dict(table.filter(budget=10).group_by("method").agg(pl.mean("found")).iter_rows())
+    networks = [own[name] for name in NETWORKS]
+    assert min(networks) > own["Rarity, no context"] and max(networks) - min(networks) < 1
+    assert own["Residual TCN"] < max(networks)
+    assert max(found for name, found in own.items() if name.startswith("Sets")) < min(
+        own["Rarity, no context"], own["3-gram model"]
+    )
+
+
+def test_over_time_too_only_residual_stacks_learn_when_they_are_deep():
+    table, _ = read_result(RESULTS / "sequences-depth.json")
+    error = table.group_by("kind", "depth").agg(pl.median("train_error"))
+    error = error.rows_by_key(["kind", "depth"], unique=True)
+    for depth in (4, 8):
+        assert error["plain", depth][0] > 0.85 and error["residual", depth][0] < 0.2
