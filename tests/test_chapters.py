@@ -417,6 +417,12 @@ def test_more_false_alarms_find_more_of_the_incidents(part3):
     assert 0 <= part3["found_at_ten"] < part3["found_at_most"] <= part3["incident_events"]
 
 
+def test_rarer_incidents_are_found_as_often_among_more_false_alarms(part3_printed):
+    found = re.findall(r"times the normal events: (\d+)% found, ([\d.]+)% of", part3_printed)
+    (often, right), (as_often, fewer) = found
+    assert often == as_often and float(right) > 5 * float(fewer)
+
+
 def test_longer_training_than_8_epochs_still_lowers_the_loss(part3):
     assert part3["length_best"] > 8
     assert part3["length_lowest"] < part3["length_short"]
