@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from nbsrc import palette
 from nbsrc.palette import INK
-from nbsrc.panels import same_height, side_by_side
+from nbsrc.panels import side_by_side
 
 # Every way to alerts keeps its colour and marker.
 LOOKS = {
@@ -26,12 +26,14 @@ LOOKS = {
 def plot_gaps(gaps: Mapping[str, np.ndarray]) -> None:
     """The minutes between successive events, a panel a pair, in the order in which they came; the
     line is the median."""
+    every = np.concatenate([minutes[minutes > 0] for minutes in gaps.values()])
+    limits = every.min() / 1.5, every.max() * 1.5
     axes = side_by_side(len(gaps), height=2.6)
     for ax, (name, minutes) in zip(axes, gaps.items(), strict=True):
         ax.plot(np.arange(1, len(minutes) + 1), minutes, "o", color=palette.VERMILION, markersize=4)
         ax.axhline(float(np.median(minutes)), color=INK, linewidth=0.8, linestyle=":")
         ax.set(title=name, xlabel="gap", ylabel="minutes", yscale="log")
-    same_height(axes)
+        ax.set_ylim(*limits)
 
 
 def plot_usual(past: np.ndarray, amount: float, *, what: str) -> None:

@@ -477,3 +477,29 @@ def test_a_lower_budget_flags_less(part3_printed):
 def test_the_command_on_the_page_accounts_for_every_event(part3_printed):
     assert "Learning from 7000 of the baseline's 7000 records, 0 rejected." in part3_printed
     assert "2000 read, 0 rejected, 2000 scored" in part3_printed
+
+
+@pytest.fixture(scope="session")
+def part4(executed):
+    return glued(executed(ROOT / "part4-several-records.md"))
+
+
+def test_events_together_find_more_incidents_than_events_one_by_one(part4):
+    assert part4["found_windows_10"] > 2 * part4["found_single_events_10"]
+    assert part4["found_together_10"] > 2 * part4["found_single_events_10"]
+    assert part4["found_together_20"] >= part4["found_together_10"]
+    assert part4["singles_10"] < part4["n_incidents"] / 2
+
+
+def test_rules_find_the_kinds_that_they_are_written_for_and_few_others(part4):
+    assert part4["found_rules_10"] > part4["found_windows_10"]
+    assert part4["unforeseen_rules"] < part4["unforeseen_together"]
+
+
+def test_a_contaminated_past_leaves_a_third_of_the_incidents(part4):
+    assert part4["contaminated_together"] >= 3
+
+
+def test_the_story_is_of_events_that_are_ordinary_one_by_one(part4):
+    assert part4["story_named"] >= 2
+    assert part4["story_median_rank"] > 10 * part4["story_named"]

@@ -1,7 +1,7 @@
 """How surprising a window is: beside what its entity did in the past, and beside what the entity's
 peers did; and the alerts that follow."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from nbsrc.incidents.alerts import ALERTS, ranked
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.reasons import contributing, sentence
-from nbsrc.incidents.windows import KEYS, PERIODS, Seen, in_order, window_table
+from nbsrc.incidents.windows import KEYS, PERIODS, Seen, in_order, window_parts, window_table
 
 DAY = PERIODS["day"]
 WARM_UP = 0.3  # the first share of the past, in which everything is new: no window of it counts
@@ -53,7 +53,8 @@ class WindowSurprise:
         # of a past shorter than its windows, all count
         warm = table.filter(pl.col("window") >= first)
         self.past_ = warm if warm.height else table
-        best = self._scores(self.past_).group_by(
+        parts = self.past_.partition_by("entity", "period", as_dict=True).items()
+        best = self._scores(((str(e), str(p), part) for (e, p), part in parts), same=True).group_by(
             "entity", "value", pl.from_epoch("end", "ms").dt.date().alias("day")
         )
         self.past_scores_ = best.agg(pl.col("score").max())["score"].to_numpy()
@@ -64,14 +65,16 @@ class WindowSurprise:
         `measure` (the one that surprises most) and `amount` (its value).
 
         events: with `row`, their positions."""
-        return self._scores(window_table(events, self.entities, self.seen_))
+        return self._scores(window_parts(events, self.entities, self.seen_), same=False)
 
-    def _scores(self, new: pl.DataFrame) -> pl.DataFrame:
+    def _scores(
+        self, tables: Iterable[tuple[str, str, pl.DataFrame]], *, same: bool
+    ) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
-        for (entity, period), own in new.group_by("entity", "period", maintain_order=True):
+        for entity, period, own in tables:
             past = self.past_.filter(entity=entity, period=period)
             if past.height:
-                parts += _surprises(past, own, self.days_, same=new is self.past_)
+                parts += _surprises(past, own, self.days_, same=same)
         if not parts:
             return pl.DataFrame(schema=_SCORED)
         best = pl.col("measure", "amount").sort_by("surprise", "measure").last()

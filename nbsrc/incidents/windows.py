@@ -3,7 +3,7 @@
 A window knows nothing of what comes after it. Windows overlap by half, so that what lies across
 the border of two lies within a third."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,16 @@ def window_table(
     role and act `distinct ROLE` and `new ROLE` (values that this entity was never seen with
     before, each weighed by -log of the share of its peers that were, in nats), for each quantity
     `sum NAME` and `most NAME`. A measure that a window has nothing for is 0."""
-    parts = []
+    parts = window_parts(events, entities, seen, past=past)
+    table = pl.concat([part for _, _, part in parts], how="diagonal_relaxed")
+    return table.with_columns(pl.col(pl.Float64).fill_null(0.0))
+
+
+def window_parts(
+    events: pl.DataFrame, entities: Entities, seen: "Seen", *, past: bool = False
+) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """`window_table`, one entity and period at a time: of a million events, all at once would be
+    gigabytes."""
     timed = events.filter(pl.col("time") != 0)
     for entity in entities.entities:
         own = in_order(timed, entity, entities, seen, past=past)
@@ -45,17 +54,18 @@ def window_table(
             table = both.group_by(entity, "window").agg(
                 pl.col("time").min().alias("start"), pl.col("time").max().alias("end"), *measures
             )
-            parts.append(
+            del both
+            yield (
+                entity,
+                period,
                 table.select(
                     pl.lit(entity).alias("entity"),
                     pl.col(entity).alias("value"),
                     pl.lit(period).alias("period"),
                     pl.col("window") * half,
                     pl.exclude(entity, "window"),
-                )
+                ),
             )
-    table = pl.concat(parts, how="diagonal_relaxed")
-    return table.with_columns(pl.col(pl.Float64).fill_null(0.0))
 
 
 def in_order(
