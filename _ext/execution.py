@@ -1,4 +1,4 @@
-"""Run a notebook's cells in a fresh kernel, with their progress, and name the cell that fails."""
+"""Run notebooks' cells in fresh kernels, with their progress, and name the cell that fails."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+from joblib import cpu_count
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
@@ -34,11 +35,10 @@ def how_it_ended(kernel) -> str:
     return f"the kernel died of signal {-code}, {signal.Signals(-code).name}{hint}"
 
 
-async def to_its_end(client: NotebookClient) -> None:
-    # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody
-    # wants to hear.
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-    await client.async_execute(env=os.environ | ALLOCATOR)
+def share_of_cores(kernels: int) -> dict[str, str]:
+    """What tells torch and joblib in each of so many kernels how many cores are theirs."""
+    cores = str(max(1, cpu_count() // kernels))
+    return {"OMP_NUM_THREADS": cores, "LOKY_MAX_CPU_COUNT": cores}
 
 
 def execute(notebook: NotebookNode, name: str, *, folder: Path) -> float:
@@ -47,6 +47,16 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path) -> float:
     Raises ChapterError if a cell raises, runs too long, or takes the kernel down. It names the
     cell by its line in the chapter where the cell's metadata has one, else by its number.
     """
+    return asyncio.run(execute_beside(notebook, name, folder=folder))
+
+
+async def execute_beside(
+    notebook: NotebookNode, name: str, *, folder: Path, kernels: int = 1
+) -> float:
+    """`execute`, for one of several ``kernels`` that share the cores."""
+    # A kernel that ends too early leaves nbclient's watch over it behind, whose last words nobody
+    # wants to hear.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     running = 0
     bar = tqdm(total=len(code_cells), desc=name, unit="cell", disable=None, leave=False)
@@ -70,7 +80,7 @@ def execute(notebook: NotebookNode, name: str, *, folder: Path) -> float:
     kernel = client.create_kernel_manager()
     start = time.perf_counter()
     try:
-        asyncio.run(to_its_end(client))
+        await client.async_execute(env=share_of_cores(kernels) | os.environ | ALLOCATOR)
     # The last two: there is no kernel any more.
     except (CellExecutionError, CellTimeoutError, RuntimeError, AssertionError) as error:
         cell = notebook.cells[running]

@@ -15,7 +15,7 @@ import sys
 
 import nbformat
 from book import ROOT, Book, chapter_paths, exported_paths
-from chapters import executed_chapter
+from chapters import executed_chapters
 from conversion import Chapter
 from execution import ChapterError
 from figures import compact
@@ -86,8 +86,9 @@ def main() -> None:
     for old in NOTEBOOKS.glob("*.ipynb"):
         if old.stem not in chapters:
             old.unlink()
+    executed = executed_chapters(chapter.path for chapter in chapters.values())
     for name, chapter in chapters.items():
-        fill_in(chapter, executed_chapter(chapter.path))
+        fill_in(chapter, executed[chapter.path])
         text = nbformat.writes(chapter.notebook(), version=4) + "\n"
         (NOTEBOOKS / f"{name}.ipynb").write_text(text, encoding="utf-8")
         print(f"notebooks/{name}.ipynb")

@@ -145,7 +145,8 @@ def page_note(started: float, *, device: torch.device, seed: int) -> str:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        name = f"CPU ({platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     return (
         f"Made on {name} with {versions}; seed {seed}; {time.perf_counter() - started:.0f} seconds."

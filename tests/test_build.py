@@ -5,13 +5,16 @@ import gc
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import chapters
 import pytest
 from bs4 import BeautifulSoup
 from citations import author_year, cited, references
 from dependencies import code_of, data_files, imported_modules
 from execution import ChapterError, execute
+from joblib import cpu_count
 from nbformat.v4 import new_code_cell, new_notebook
 from pybtex.database import parse_file
 
@@ -214,6 +217,62 @@ def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(
     execute(notebook, "another", folder=tmp_path)  # what was left behind would run on here
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+MEETS = """---
+file_format: mystnb
+kernelspec: {{name: python3, display_name: Python 3}}
+---
+# {own}
+
+```{{code-cell}}
+import os, time
+from pathlib import Path
+
+Path("{place}/{own}").touch()
+waited = 0
+while not Path("{place}/{other}").exists() and waited < 30:
+    time.sleep(0.1)
+    waited += 0.1
+print("met", waited < 30, os.environ["OMP_NUM_THREADS"], os.environ["LOKY_MAX_CPU_COUNT"])
+```
+
+```{{code-cell}}
+{then}
+```
+"""
+
+
+def side_by_side(folder, monkeypatch, **then):
+    monkeypatch.setattr(chapters, "CACHE", folder / "cache")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    paths = [folder / f"{name}.md" for name in then]
+    for path, other in zip(paths, reversed(paths), strict=True):
+        text = MEETS.format(own=path.stem, other=other.stem, place=folder, then=then[path.stem])
+        path.write_text(text)
+    return paths, chapters.executed_chapters(paths)
+
+
+def test_two_chapters_run_side_by_side_and_share_the_cores(tmp_path, monkeypatch):
+    paths, executed = side_by_side(tmp_path, monkeypatch, one="", two="")
+    half = max(1, cpu_count() // 2)
+    for path in paths:
+        (output,) = executed[path].cells[1].outputs
+        assert output.text == f"met True {half} {half}\n"
+    monkeypatch.setattr(chapters, "run_beside", None)  # from now on it would fail
+    cached = chapters.executed_chapters(paths)
+    assert all(cached[path].cells[1].outputs == executed[path].cells[1].outputs for path in paths)
+
+
+def test_a_chapter_that_fails_is_named_and_stops_the_one_beside_it(tmp_path, monkeypatch):
+    end = tmp_path / "end"
+    with pytest.raises(ChapterError, match=r"^one, line 20: ZeroDivisionError"):
+        side_by_side(
+            tmp_path, monkeypatch, one="1 / 0", two=f"time.sleep(5); Path({str(end)!r}).touch()"
+        )
+    time.sleep(5)
+    assert not end.exists()
 
 
 def test_a_broken_reference_fails_the_build_and_is_named(book):
