@@ -131,6 +131,10 @@ def test_a_cure_for_plain_stacks_can_make_a_residual_one_ill(part1):
     assert part1["stack_both_he_64"] < 1.5 and part1["stack_both_64"] < part1["stack_both_he_64"]
 
 
+def test_seeds_differ_more_than_the_two_residual_blocks(part1):
+    assert abs(part1["pre_error"] - part1["post_error"]) < part1["seeds_apart"] < 3
+
+
 def test_a_residual_net_survives_what_breaks_a_plain_one(part1):
     assert part1["whole_plain"] < 10 and part1["cut_plain_least"] > 30
     assert part1["cut_residual_median"] < part1["whole_residual"] + 3
