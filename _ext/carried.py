@@ -6,6 +6,7 @@ the module's file and loads the modules anew, so that an edit takes effect in al
 """
 
 import ast
+import inspect
 import json
 import re
 import sys
@@ -57,6 +58,16 @@ def glue(name, value, display=False):
     glued[name] = value
 '''
 
+
+def lines_of(source, name):
+    """The first and the last line, from 1, of what ``source`` defines by a dotted name."""
+    node = ast.parse(source)
+    for part in name.split("."):
+        node = next(n for n in node.body if getattr(n, "name", None) == part)
+    decorators = [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
+    return min([node.lineno, *decorators]), node.end_lineno
+
+
 LISTING = """
 
 # What makes the listings below live: a %%listing cell holds the code of a module. Edit it and run
@@ -71,19 +82,18 @@ from IPython import get_ipython
 from IPython.core.magic import register_cell_magic
 
 
+LINES_OF
 @register_cell_magic
 def listing(line, cell):
     module, name = line.split()
     path = Path(importlib.util.find_spec(module).origin)
     source = path.read_text(encoding="utf-8")
-    node = ast.parse(source)
-    for part in name.split("."):
-        node = next(n for n in node.body if getattr(n, "name", None) == part)
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-    indented = [" " * node.col_offset + line if line else "" for line in cell.rstrip().split("\\n")]
+    first, last = lines_of(source, name)
     lines = source.split("\\n")
-    if lines[first : node.end_lineno] != indented:
-        lines[first : node.end_lineno] = indented
+    margin = lines[first - 1][: -len(lines[first - 1].lstrip())]
+    indented = [margin + line if line else "" for line in cell.rstrip().split("\\n")]
+    if lines[first - 1 : last] != indented:
+        lines[first - 1 : last] = indented
         path.write_text("\\n".join(lines), encoding="utf-8")
         Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
         load_anew()
@@ -105,7 +115,7 @@ def load_anew():
             space[name] = getattr(sys.modules[value.__module__], value.__name__, value)
     if "joblib.externals.loky" in sys.modules:  # worker processes hold the old modules
         sys.modules["joblib.externals.loky"].get_reusable_executor().shutdown()
-"""
+""".replace("LINES_OF", inspect.getsource(lines_of) + "\n")
 
 
 class Alone:
@@ -156,11 +166,8 @@ def listing(block: Block, chapter: Path) -> NotebookNode:
     path = (chapter.parent / block.argument).resolve()
     source = path.read_text(encoding="utf-8")
     name = block.options["pyobject"]
-    node: ast.AST = ast.parse(source)
-    for part in name.split("."):
-        node = next(n for n in node.body if getattr(n, "name", None) == part)
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
-    code = textwrap.dedent("\n".join(source.split("\n")[first : node.end_lineno]))
+    first, last = lines_of(source, name)
+    code = textwrap.dedent("\n".join(source.split("\n")[first - 1 : last]))
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
     return new_code_cell(f"%%listing {module} {name}\n{code}")

@@ -107,11 +107,9 @@ class Table:
         def line(cells: Sequence[str], tag: str) -> str:
             side = ["right" if number else "left" for number in self.numeric]
             scope = ' scope="col"' if tag == "th" else ""
-            # A short cell stays on one line: a table that is too wide scrolls.
-            short = ["; white-space: nowrap" * (tag == "td" and len(c) < 25) for c in cells]
             return "".join(
-                f'<{tag}{scope} style="text-align: {s}{w}">{html.escape(c)}</{tag}>'
-                for s, w, c in zip(side, short, cells, strict=True)
+                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>'
+                for s, c in zip(side, cells, strict=True)
             )
 
         body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in self.rows)

@@ -35,6 +35,11 @@ Some prose.
 from nbsrc.used import VALUE
 print("value", VALUE)
 ```
+
+{cite:t}`he2016deep`, {cite:t}`ioffe2015batch`, {cite:p}`he2016identity,jordan2024airbench`
+
+```{bibliography}
+```
 """
 
 
@@ -46,6 +51,10 @@ def write_package(package: Path, modules: dict[str, str]) -> None:
 
 @pytest.fixture
 def book(tmp_path):
+    return write_book(tmp_path)
+
+
+def write_book(tmp_path: Path) -> Path:
     """A book of an index and one chapter, with this book's own configuration and extensions."""
     for name in ("_config.yml", "pyproject.toml", "requirements.txt", "references.bib"):
         shutil.copy(ROOT / name, tmp_path)
@@ -79,12 +88,20 @@ def build(book: Path) -> subprocess.CompletedProcess:
     )
 
 
-def test_only_what_a_chapter_runs_on_makes_it_run_again(book):
-    page = book / "_build" / "html" / "chapter.html"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, str, str]:
+    """A book after its first build, what the build said, and the chapter's page."""
+    book = write_book(tmp_path_factory.mktemp("book"))
     first = build(book)
     assert first.returncode == 0, first.stdout
-    assert "chapter: executing 1 cells" in first.stdout and "chapter: executed in" in first.stdout
-    assert "value 1" in page.read_text()
+    return book, first.stdout, (book / "_build/html/chapter.html").read_text()
+
+
+def test_only_what_a_chapter_runs_on_makes_it_run_again(built):
+    book, said, first_page = built
+    page = book / "_build" / "html" / "chapter.html"
+    assert "chapter: executing 1 cells" in said and "chapter: executed in" in said
+    assert "value 1" in first_page
 
     (book / "chapter.md").write_text(CHAPTER.replace("Some prose", "Some other prose"))
     (book / "nbsrc" / "unused.py").write_text("VALUE = 2\n")
@@ -150,14 +167,9 @@ def test_data_that_a_cell_names_is_found():
     }
 
 
-def test_works_are_cited_alike_on_the_page_in_its_list_and_in_the_notebook(book):
-    text = "{cite:t}`he2016deep`, {cite:t}`ioffe2015batch`, "
-    text += "{cite:p}`he2016identity,jordan2024airbench`"
-    (book / "chapter.md").write_text(f"{CHAPTER}\n{text}\n\n```{{bibliography}}\n```\n")
-    built = build(book)
-    assert built.returncode == 0, built.stdout
-    page = BeautifulSoup((book / "_build/html/chapter.html").read_text(), "html.parser")
-    works = parse_file(str(book / "references.bib")).entries
+def test_works_are_cited_alike_on_the_page_in_its_list_and_in_the_notebook(built):
+    page = BeautifulSoup(built[2], "html.parser")
+    works = parse_file(str(ROOT / "references.bib")).entries
     deep, identity, batch = (works[k] for k in ("he2016deep", "he2016identity", "ioffe2015batch"))
     airbench = works["jordan2024airbench"]
     said = [cited([deep], in_text=True), cited([batch], in_text=True)]
@@ -181,7 +193,7 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
         file.write("\n```{code-cell} ipython3\n1 / 0\n```\n")
     result = build(book)
     assert result.returncode != 0
-    assert "chapter, line 18: ZeroDivisionError: division by zero\n    1 / 0" in result.stdout
+    assert "chapter, line 23: ZeroDivisionError: division by zero\n    1 / 0" in result.stdout
     assert "Traceback" not in result.stdout
 
 

@@ -45,7 +45,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def arguments(
-    data: Path, out: Path, *more: str, model: str = "resnet20", epochs: int = 3
+    data: Path, out: Path, *more: str, model: str = "resnet20", epochs: int = 2
 ) -> list[str]:
     return [
         "--model",
@@ -62,7 +62,7 @@ def arguments(
 
 @pytest.fixture(scope="module")
 def whole_run(data, tmp_path_factory) -> Path:
-    """A run of three epochs that nobody interrupted."""
+    """A run of two epochs that nobody interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     assert main(arguments(data, out)) == 0
     return out
@@ -98,7 +98,7 @@ def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_
     assert list(log[0]) == [
         "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
     ]  # fmt: skip
-    assert [row["epoch"] for row in log] == ["1", "2", "3"]
+    assert [row["epoch"] for row in log] == ["1", "2"]
     assert float(log[-1]["train_loss"]) < float(log[0]["train_loss"])
 
     net = MODELS["resnet20"]()
@@ -123,7 +123,7 @@ def test_a_run_learns_and_leaves_a_log_weights_that_load_and_a_record_of_how_it_
 
 
 @pytest.mark.parametrize(
-    "moment", ["first epoch", "third epoch", "after a checkpoint, before its log"]
+    "moment", ["first epoch", "second epoch", "after a checkpoint, before its log"]
 )
 def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
     moment, data, whole_run, tmp_path, monkeypatch, capsys
@@ -147,7 +147,7 @@ def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
             )  # two files before the first epoch
         else:
             patch.setattr(
-                command, "crop_and_flip", interrupt_at(2 if "first" in moment else 6, crop_and_flip)
+                command, "crop_and_flip", interrupt_at(2 if "first" in moment else 4, crop_and_flip)
             )
         assert main(arguments(data, out)) == 130
     assert "--resume" in capsys.readouterr().err
@@ -155,7 +155,7 @@ def test_interrupted_and_resumed_is_the_run_that_was_not_interrupted(
     assert main(arguments(data, out, "--resume")) == 0
     assert_same_run(out, whole_run)
     sessions = json.loads((out / "run.json").read_text())["sessions"]
-    first = {"first epoch": 1, "third epoch": 3}.get(moment, 2)
+    first = 1 if moment == "first epoch" else 2
     assert [session["first_epoch"] for session in sessions] == [1, first]
 
 
@@ -182,7 +182,7 @@ def test_ctrl_c_says_how_to_go_on_and_that_command_finishes_the_run(data, whole_
     assert process.returncode == 130, errors
     assert errors.startswith("Interrupted. Go on with: python ")
     assert errors.count("\n") == 1
-    assert 1 <= len(rows(out)) < 3
+    assert len(rows(out)) == 1
 
     again = shlex.split(errors.split("Go on with: ")[1])
     assert again[:3] == ["python", "-m", "nbsrc.cifar10"]
@@ -243,7 +243,7 @@ def test_an_existing_run_is_not_overwritten(data, whole_run, capsys):
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"epochs": 4}, "epochs 3, not 4"), ({"model": "plain20"}, "'resnet20', not 'plain20'")],
+    [({"epochs": 4}, "epochs 2, not 4"), ({"model": "plain20"}, "'resnet20', not 'plain20'")],
 )
 def test_a_run_is_not_resumed_with_other_settings(options, named, data, whole_run, capsys):
     assert named in refused(arguments(data, whole_run, "--resume", **options), whole_run, capsys)
@@ -438,9 +438,9 @@ def test_each_image_is_shifted_by_up_to_four_pixels_and_half_are_mirrored():
 
 
 def test_every_model_takes_small_images_and_has_the_papers_size():
-    with torch.device("meta"):
-        nets = {name: build() for name, build in MODELS.items()}
-        assert all(net(torch.empty(2, 3, 32, 32)).shape == (2, 10) for net in nets.values())
+    nets = {name: build().eval() for name, build in MODELS.items()}
+    with torch.no_grad():
+        assert all(net(torch.zeros(1, 3, 32, 32)).shape == (1, 10) for net in nets.values())
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     # He et al. 2016, Table 6, in millions
     for depth, millions in {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7}.items():

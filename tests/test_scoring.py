@@ -254,17 +254,6 @@ def test_a_folder_of_good_and_bad_files_is_scored_and_what_was_done_is_told(
     assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]))
 
 
-def test_events_are_scored_from_the_standard_input(files, trained, tmp_path):
-    out = tmp_path / "scores.parquet"
-    argv = ["--model", str(trained[1]), "--events", "-", "--out", str(out)]
-    with (files / "new.jsonl").open("rb") as given:
-        subprocess.run(
-            [sys.executable, "-m", "nbsrc.scoring", *argv],
-            stdin=given, check=True, capture_output=True,
-        )  # fmt: skip
-    assert_same_scores(pl.read_parquet(out), pl.read_parquet(trained[0]))
-
-
 def test_an_event_without_uid_or_time_has_null_there(scorer):
     event = make_events(1, seed=5)[0]
     del event["metadata"]["uid"], event["time"]
@@ -402,16 +391,17 @@ def test_each_flagged_event_is_a_valid_detection_finding(files, scorer, tmp_path
 # ---- What a score depends on
 
 
-def test_equal_seeds_write_equal_scores_and_other_seeds_others(files, tmp_path):
+def test_another_seed_writes_other_scores_and_python_the_same_as_the_command(files, tmp_path):
     runs = []
-    for i, seed in enumerate((0, 0, 1)):
-        assert (
-            main(arguments(files, tmp_path / f"{i}.parquet", "--epochs", "1", "--seed", str(seed)))
-            == 0
-        )
-        runs.append(pl.read_parquet(tmp_path / f"{i}.parquet"))
-    assert runs[0].equals(runs[1])
-    assert not runs[0]["score"].equals(runs[2]["score"])
+    for seed in ("0", "1"):
+        out = tmp_path / f"{seed}.parquet"
+        assert main(arguments(files, out, "--epochs", "1", "--seed", seed)) == 0
+        runs.append(pl.read_parquet(out))
+    assert not runs[0]["score"].equals(runs[1]["score"])
+    scorer = Scorer.train(read_events(files / "past.jsonl")[0], epochs=1, progress=False)
+    scores = scorer.score(read_events(files / "new.jsonl")[0])
+    assert scores.equals(runs[0])
+    assert scores["time"][0] >= datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def test_a_saved_model_scores_as_the_one_that_was_just_trained(files, trained, tmp_path, capsys):
@@ -675,11 +665,7 @@ def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):
 # ---- From Python
 
 
-def test_the_same_from_python(files, trained, tmp_path):
-    scorer = Scorer.train(read_events(files / "past.jsonl")[0], epochs=10, progress=False)
-    scores = scorer.score(read_events(files / "new.jsonl")[0])
-    assert scores.equals(pl.read_parquet(trained[0]))
-    assert scores["time"][0] >= datetime(2026, 3, 2, tzinfo=UTC)
+def test_misuse_from_python_is_named(scorer, tmp_path):
     with pytest.raises(ValueError, match="share no column"):
         scorer.score(pl.DataFrame({"colour": ["red"]}))
     scorer.save(tmp_path / "model")

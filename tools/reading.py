@@ -10,7 +10,6 @@ measured one, rounded to 5 minutes; with --fix it writes the measured one.
 """
 
 import argparse
-import ast
 import re
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "_ext"))
 
 from book import parse  # noqa: E402
+from carried import lines_of  # noqa: E402
 
 WORDS, LINES, FIGURES = 200, 20, 2  # a minute
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
@@ -37,10 +37,8 @@ def listed(text: str) -> int:
     """The lines of the objects that the text shows by literalinclude."""
     lines = 0
     for file, name in re.findall(r"\{literalinclude\} (\S+)\n:pyobject: (\S+)", text):
-        node = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-        for part in name.split("."):
-            node = next(n for n in node.body if getattr(n, "name", None) == part)
-        lines += node.end_lineno - node.lineno + 1
+        first, last = lines_of((ROOT / file).read_text(encoding="utf-8"), name)
+        lines += last - first + 1
     return lines
 
 
