@@ -206,7 +206,7 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
             "the kernel died of signal 9, SIGKILL; out of memory?",
         ),
         (
-            "import os, signal; os.kill(os.getppid(), signal.SIGTERM)",
+            "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)",
             "the kernel was shut down, by an interrupt of this process",
         ),
     ],
