@@ -33,7 +33,7 @@ def trained(encoded, seed):
 
 @pytest.fixture(scope="module")
 def past(small_events):
-    return {seed: small_events(2000, seed=seed)[0] for seed in SEEDS}
+    return {seed: small_events(3000, seed=seed)[0] for seed in SEEDS}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_copies_of_one_attack_in_the_past_do_not_make_it_normal(small_events, pa
         copy.numeric[rows], copy.categorical[rows] = attack.numeric[0], attack.categorical[0]
         return copy
 
-    dirty = planted(past[0], rng.choice(2000, 20, replace=False))
+    dirty = planted(past[0], rng.choice(3000, 30, replace=False))
     rows = rng.choice(np.flatnonzero(~unusual), 20, replace=False)
     later = planted(events, rows)
     copies = np.isin(np.arange(3000), rows)
