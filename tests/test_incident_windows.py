@@ -115,7 +115,16 @@ def test_neither_the_order_of_rows_nor_a_late_event_changes_a_window():
 def test_the_future_changes_no_past_score():
     past, new = events(300, seed=0), events(300, seed=1, start=START + 6 * 24 * HOUR)
     learned = WindowSurprise(LOGONS).fit(past)
-    moment = int(new["time"][150])
+    # a beat goes on beyond the moment, which is the end of an hour that begins at half past
+    moment = START + 8 * 24 * HOUR + HOUR // 2
+    beat = pl.DataFrame(
+        {
+            "row": list(range(300, 345)), "act": ["beacon"] * 45, "failed": [False] * 45,
+            "time": [moment - 120 * MINUTE - 1 + i * 4 * MINUTE for i in range(45)],
+            "user": ["u77"] * 45, "address": ["10.9.9.9"] * 45, "bytes": [7.0] * 45,
+        }
+    )  # fmt: skip
+    new = pl.concat([new, beat.select(new.columns)], how="vertical_relaxed")
     later = new.with_columns(
         address=pl.when(pl.col("time") > moment).then(pl.lit("10.6.6.6")).otherwise("address"),
         failed=pl.col("failed") | (pl.col("time") > moment),
