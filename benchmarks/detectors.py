@@ -1,7 +1,6 @@
 """How well detectors find labelled anomalies, in tables and in streams.
 
-python -m benchmarks.detectors tables --data FOLDER --out results/detectors-tables.json
-python -m benchmarks.detectors streams --out results/detectors-streams.json
+python -m benchmarks.detectors --data FOLDER --out results/detectors.json
 
 `FOLDER` holds tables of ADBench (Han et al. 2022, NeurIPS), as its repository has them in
 `adbench/datasets/Classical`: NUMBER_NAME.npz with arrays X and y, 1 for an anomaly. scikit-learn's
@@ -15,9 +14,10 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ from nbsrc.scoring.scorer import Scorer
 from nbsrc.support.command import Parser, run
 from nbsrc.support.results import provenance, write_result
 
-STREAMS = (51, 52, 53)
+SHUFFLES, STREAMS = (0, 1), (51, 52, 53)
 EVENTS, EPOCHS = 15_000, 8
 Table = tuple[str, bool, np.ndarray, np.ndarray]  # name, chosen on, X, y
 
@@ -154,6 +154,7 @@ def row(
 ) -> pl.DataFrame:
     """A result's row, from `evaluate`'s."""
     return found.filter(scenario="all").select(
+        pl.lit("table").alias("kind"),
         pl.lit(name).alias("set"),
         pl.lit(chosen_on).alias("chosen_on"),
         pl.lit(method).alias("method"),
@@ -164,58 +165,57 @@ def row(
     )
 
 
-def tables(folder: Path, seeds: list[int]) -> pl.DataFrame:
-    """All methods on all tables."""
-    sets = [*adbench(folder), *bundled()]
-    return pl.concat([_told(table(*one, seed)) for one in sets for seed in seeds])
+def stream(seed: int, past: str) -> pl.DataFrame:
+    """All methods of `nbsrc.detection.methods` on a simulated stream."""
+    found = detect_once(seed, past, events=EVENTS, epochs=EPOCHS, device=torch.device("cpu"))
+    return stream_rows(found)
 
 
-def streams(seeds: list[int]) -> pl.DataFrame:
-    """All methods of `nbsrc.detection.methods` on simulated streams."""
-    found = []
-    for seed in seeds:
-        for past in ("clean", "contaminated"):
-            device = torch.device("cpu")
-            part = detect_once(seed, past, events=EVENTS, epochs=EPOCHS, device=device)
-            found.append(part.rename({"baseline": "set"}).filter(scenario="all").drop("scenario"))
-            _told(found[-1])
-    return pl.concat(found)
+def stream_rows(found: pl.DataFrame) -> pl.DataFrame:
+    """`row`'s columns from those of `detect_once`."""
+    return found.filter(scenario="all").select(
+        pl.lit("stream").alias("kind"),
+        pl.format("stream {}, {} past", "seed", "baseline").alias("set"),
+        pl.lit(False).alias("chosen_on"),
+        "method",
+        "seed",
+        "events",
+        pl.col("average_precision", "roc_auc", "recall").round(4),
+        "alarms",
+    )
 
 
-def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    print(rows.select("set", "method", "seed", "average_precision"), file=sys.stderr, flush=True)
-    return rows
+def about(seconds: float) -> dict[str, Any]:
+    """What is to be known of the result."""
+    command = "python -m benchmarks.detectors --data FOLDER --out results/detectors.json"
+    return provenance(command, torch.device("cpu"), ("polars", "scikit-learn")) | {
+        "data": "tables of ADBench (Han et al. 2022), scikit-learn's bundled sets, and simulated "
+        f"streams of {EVENTS} events",
+        "seconds": round(seconds),
+    }
 
 
 def _run(args: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    started = time.perf_counter()
-    of: dict[str, Callable[[], pl.DataFrame]] = {
-        "tables": lambda: tables(args.data, args.seeds or [0, 1]),
-        "streams": lambda: streams(args.seeds or [*STREAMS]),
-    }
-    rows = of[args.what]()
-    command = f"python -m benchmarks.detectors {args.what}"
-    about = provenance(command, torch.device("cpu"), ("polars", "scikit-learn"))
-    data = {
-        "tables": "tables of ADBench (Han et al. 2022), and scikit-learn's bundled sets",
-        "streams": f"simulated streams of {EVENTS} events",
-    }
-    about |= {"data": data[args.what], "seconds": round(time.perf_counter() - started)}
-    write_result(args.out, rows, about)
+    started, rows = time.perf_counter(), []
+    for one in [*adbench(args.data), *bundled()]:
+        for seed in SHUFFLES:
+            print(one[0], seed, file=sys.stderr, flush=True)
+            rows.append(table(*one, seed))
+    for seed in STREAMS:
+        for past in ("clean", "contaminated"):
+            print("stream", seed, past, file=sys.stderr, flush=True)
+            rows.append(stream(seed, past))
+    write_result(args.out, pl.concat(rows), about(time.perf_counter() - started))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.detectors", description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("tables", "streams"))
-    parser.add_argument("--data", type=Path, help="the folder of ADBench's tables")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of ADBench's tables")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--seeds", type=int, nargs="+", help="of the shuffle, or of the streams")
-    args = parser.parse_args(argv)
-    if args.what == "tables" and args.data is None:
-        parser.error("--data is needed: the folder of ADBench's tables")
-    return run("python -m benchmarks.detectors", partial(_run, args), interrupted=lambda: "")
+    work = partial(_run, parser.parse_args(argv))
+    return run("python -m benchmarks.detectors", work, interrupted=lambda: "Nothing written.")
 
 
 if __name__ == "__main__":

@@ -261,3 +261,22 @@ def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
     ax.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     ax.set(xlabel="ROC AUC against normal events", xlim=(None, 1.01))
     ax.figure.legend(loc="outside lower center", ncols=2)
+
+
+def plot_sets(measured: pl.DataFrame, methods: Mapping[str, Look]) -> None:
+    """Average precision by set, a row each, in the order of the first method's.
+
+    measured: columns set, method and average_precision, of which the mean over a set is drawn."""
+    mean = measured.group_by("set", "method").agg(pl.mean("average_precision"))
+    first = mean.filter(method=next(iter(methods))).sort("average_precision", "set")
+    names = first["set"].to_list()
+    _, ax = plt.subplots(figsize=(5, 0.28 * len(names) + 1.4))
+    for method, look in methods.items():
+        own = dict(mean.filter(method=method).select("set", "average_precision").iter_rows())
+        there = [(own[name], y) for y, name in enumerate(names) if name in own]
+        x, y = zip(*there, strict=True)
+        ax.plot(x, y, look.marker, color=look.color, label=method, markersize=5, alpha=0.9)
+    ax.hlines(range(len(names)), 0, 1, color=INK, linewidth=0.3, alpha=0.3)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="average precision", xlim=(0, 1.01))
+    ax.figure.legend(loc="outside lower center", ncols=2)

@@ -76,6 +76,15 @@ FOUND = pl.DataFrame(
         for seed in (0, 1)
     ]
 )
+SETS = pl.DataFrame(
+    [
+        {"set": name, "method": method, "seed": seed, "average_precision": ap + 0.1 * seed}
+        for name, ap in (("wine", 0.6), ("glass", 0.2))
+        for method in ("Surprise", "Rarity")
+        for seed in (0, 1)
+        if (name, method) != ("wine", "Rarity")
+    ]
+)
 SHOWN = {name: METHODS[name] for name in ("Surprise", "Rarity")}
 FIGURES = {
     "degradation": lambda: plots.plot_degradation(DEGRADATION),
@@ -106,6 +115,7 @@ FIGURES = {
         np.eye(4, 2), pl.Series(["a", "b", "a", "b"]), np.array([False, False, True, False])
     ),
     "scenarios": lambda: event_plots.plot_scenarios(FOUND, SHOWN),
+    "sets": lambda: event_plots.plot_sets(SETS, SHOWN),
 }
 
 
@@ -191,6 +201,13 @@ def test_scenarios_are_rows_in_the_order_of_the_first_method_and_all_is_left_out
         "ransomware",
     ]
     assert plt.gca().lines[0].get_xdata() == pytest.approx([0.525, 0.825])
+
+
+def test_sets_are_rows_in_the_order_of_the_first_method_and_a_method_may_lack_one():
+    event_plots.plot_sets(SETS, SHOWN)
+    assert [label.get_text() for label in plt.gca().get_yticklabels()] == ["glass", "wine"]
+    first, second = (line.get_xdata() for line in plt.gca().lines[:2])
+    assert list(first) == pytest.approx([0.25, 0.65]) and list(second) == pytest.approx([0.25])
 
 
 def test_a_table_has_headers_and_escapes_what_it_shows():

@@ -18,7 +18,7 @@ from nbsrc.detection.base import (
 )
 from nbsrc.detection.extremes import Extremes
 from nbsrc.detection.frequencies import Frequencies
-from nbsrc.detection.neighbours import FEW, Neighbours
+from nbsrc.detection.neighbours import Neighbours
 from nbsrc.detection.surprise import MOST_SURPRISING, SurpriseDetector, most
 from nbsrc.detection.trees import Trees
 from nbsrc.selfsupervised.batches import BATCH, for_batches
@@ -54,10 +54,11 @@ class Rankers(NamedTuple):
             frequencies,
             Extremes.of(sample, frequencies),
             Trees.of(columns, seed),
-            Neighbours(columns[:FEW]),
+            Neighbours.of(columns),
         )
         rows = torch.arange(len(columns)).split(BATCH)
-        parts = [self.parts(given[0][some], given[1][some], some < FEW)[0] for some in rows]
+        n = len(self.neighbours.references)
+        parts = [self.parts(given[0][some], given[1][some], some < n)[0] for some in rows]
         return self, torch.cat(parts)
 
     def parts(

@@ -5,19 +5,25 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FEW = 256  # past events that others are compared with
+FEW, MANY = 256, 2000  # past events that others are compared with, at least and at most
+NUMBERS = 50_000  # in the references of events with few columns: to compare costs as much
 NEIGHBOURS = 10
 
 
 class Neighbours(NamedTuple):
     """The distance to the tenth nearest of a sample of past events (Ramaswamy et al. 2000).
 
-    A small sample is not only fast: where the past has anomalies that resemble each other, few of
-    them are in it (Sugiyama and Borgwardt 2013).
+    A sample is not only fast: where the past has anomalies that resemble each other, few of them
+    are in it (Sugiyama and Borgwardt 2013). The wider the events, the smaller it is.
 
     references (references, columns)."""
 
     references: Tensor
+
+    @classmethod
+    def of(cls, past: Tensor) -> "Neighbours":
+        """Take the first of the past events (rows, columns), which are in random order."""
+        return cls(past[: max(FEW, min(MANY, NUMBERS // past.shape[1]))])
 
     def score(self, x: Tensor, own: Tensor | None = None) -> Tensor:
         """The distances: (rows, columns) -> (rows,)
