@@ -161,6 +161,14 @@ def test_the_threshold_keeps_to_its_budget_on_events_of_the_same_kind(fitted, sm
     assert 0.01 < flagged.mean() < 0.15
 
 
+def test_a_budget_that_the_past_is_too_short_for_raises_the_threshold(past, model, small_events):
+    """Of 60 held-out events, one in a thousand is none: the largest score is not the limit."""
+    largest = CombinedDetector(model, false_alarms=1 / 60.1).fit(past)
+    rare = CombinedDetector(model, false_alarms=0.001).fit(past)
+    assert rare.threshold_ > largest.threshold_ + 1
+    assert rare.predict(small_events(2000, seed=7)[0]).mean() < 0.01
+
+
 def test_a_quantity_that_is_far_out_is_not_drowned_by_categories(fitted, new, model):
     """It is found and named, although nothing else in its event is unusual."""
     numeric = new.numeric.copy()

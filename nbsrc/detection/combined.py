@@ -1,5 +1,6 @@
 """The detector of the scoring command: the network's surprise, and three rankers that need none."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -143,9 +144,13 @@ class CombinedDetector(Detector):
         trial, past = Rankers.of(earlier, self.seed)
         self._scale(surprise, past)
         seen = trial.parts(torch.from_numpy(recent.numeric), torch.from_numpy(recent.categorical))
-        self.threshold_ = threshold(
-            self._score(torch.cat([surprise, seen[0]], 1)).numpy(), self.false_alarms
-        )
+        scores = self._score(torch.cat([surprise, seen[0]], 1)).numpy()
+        self.threshold_ = threshold(scores, self.false_alarms)
+        # Of fewer events than one false alarm takes, the largest score is not rare enough. As if
+        # their tail were exponential (the simplest of Siffer et al. 2017), it rises on.
+        above = scores[scores > np.median(scores)] - np.median(scores)
+        wanting = math.log(max(1.0, 1 / (self.false_alarms * len(scores))))
+        self.threshold_ += wanting * float(above.mean() if len(above) else 0)
         self.rankers_, past = Rankers.of(baseline, self.seed)
         self._scale(surprise, past)
         return self
