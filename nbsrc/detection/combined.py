@@ -117,8 +117,8 @@ class CombinedDetector(Detector):
     each of them a little off, is not seen by the three largest: so both sums are taken. Scores of
     different kinds are made comparable by their own past: less the median, over the mean excess
     over the median, as if each were an exponential tail, in the past half that lies above. The mean
-    of several rankers varies less than each of them (Aggarwal and Sathe 2015), and is not the best on
-    every set: `results/detectors.json` has where it falls behind.
+    of several rankers varies less than each of them (Aggarwal and Sathe 2015), and is not the best
+    on every set: `results/detectors.json` has where it falls behind.
 
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may
     exceed `threshold_`. Learned: `surprise_`, `rankers_`, `median_` and `excess_` (parts of the
