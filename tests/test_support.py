@@ -83,4 +83,4 @@ def test_a_stored_result_comes_back_with_what_made_it(tmp_path: Path) -> None:
     assert table.equals(rows)
     assert known == about | {"data": "made up"}
     assert known["versions"].keys() == {"python", "torch", "polars"} and known["hardware"]
-    assert len(path.read_text().splitlines()) == 7  # a row a line: a change shows in a diff
+    assert len(path.read_text().splitlines()) == 8  # a row a line: a change shows in a diff

@@ -33,8 +33,9 @@ def provenance(command: str, device: torch.device, packages: Sequence[str]) -> d
 def write_result(path: Path, rows: pl.DataFrame, about: dict[str, Any]) -> None:
     """Write a table and its provenance, with whatever else is to be said of it (`data`, `seconds`),
     as one JSON file with one line a row."""
-    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows.iter_rows(named=True))
-    text = f'{{\n  "about": {json.dumps(about)},\n  "rows": [\n{lines}\n  ]\n}}\n'
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows.iter_rows())
+    head = f'  "about": {json.dumps(about)},\n  "columns": {json.dumps(rows.columns)},\n'
+    text = f'{{\n{head}  "rows": [\n{lines}\n  ]\n}}\n'
     with whole(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
@@ -42,4 +43,7 @@ def write_result(path: Path, rows: pl.DataFrame, about: dict[str, Any]) -> None:
 def read_result(path: Path | str) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The table of a stored result, and what it says about itself."""
     result = json.loads(Path(path).read_text(encoding="utf-8"))
-    return pl.DataFrame(result["rows"], infer_schema_length=None), result["about"]
+    table = pl.DataFrame(
+        result["rows"], schema=result["columns"], orient="row", infer_schema_length=None
+    )
+    return table, result["about"]
