@@ -8,6 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from nbsrc.incidents.entities import EVERY, PAIR, Entities
+from nbsrc.incidents.reasons import sentence
 from nbsrc.incidents.surprise import WindowSurprise, rarity
 from nbsrc.incidents.windows import EVEN, PERIODS, Seen, window_table
 from nbsrc.tabular.encoder import EventEncoder
@@ -245,3 +246,25 @@ def test_without_any_entity_all_events_are_one():
     learned = WindowSurprise(own).fit(narrow)
     assert set(learned.past_["value"]) == {EVERY}
     assert learned.alerts(narrow).width == 8
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        ({"measure": "failed", "amount": 41.0, "own": 3.0},
+         "41 failures of address 10.0.0.7 in 40 minutes; usual for it: at most 3 in an hour"),
+        ({"measure": "beat", "amount": 9.0, "own": 0.0, "gap": 480_000.0},
+         "9 events of address 10.0.0.7 at a beat of 8 minutes; usual for it: none in an hour"),
+        ({"measure": "beat", "amount": 9.0, "usual": 0.0, "gap": 0.0},
+         "9 events of address 10.0.0.7 less than a second apart; usual for addresses: none in an"
+         " hour"),
+        ({"measure": "count", "amount": 2e6, "usual": 12.0, "entity": PAIR, "value": "a > b"},
+         f"2000000 events of {PAIR} a > b in 40 minutes; usual for such pairs: at most 12 in an"
+         " hour"),
+    ],
+)  # fmt: skip
+def test_a_reason_is_a_sentence_with_what_is_usual(window, told):
+    about = {"entity": "address", "value": "10.0.0.7", "period": "hour", "first": 0,
+             "last": 40 * MINUTE, "events": 9, "values": [], "own": None, "usual": None,
+             "gap": None}  # fmt: skip
+    assert sentence(about | window) == told
