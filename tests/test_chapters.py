@@ -404,6 +404,7 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["live_recall"] < 30 and part3["live_ap"] < 0.3 and part3["streams_recall"] < 30
     assert part3["streams"] > 0 and part3["streams_combined"] < 0.3  # "counting comes close"
     assert part3["streams_rarity"] > part3["streams_combined"] / 3
+    assert part3["streams_combined"] < part3["streams_surprise"] + 0.005  # "gains nothing"
     assert part3["streams_most"] < 1
 
 
