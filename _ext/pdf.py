@@ -103,10 +103,15 @@ def headings(articles: list[Tag]) -> list[tuple[int, str, str]]:
 
 def document(articles: list[Tag], pages: dict[str, int]) -> str:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    sheets = BeautifulSoup(
-        (SITE / f"{articles[-1]['id']}.html").read_text(encoding="utf-8"), "html.parser"
+    links = "\n".join(
+        dict.fromkeys(  # a page without formulas has no style for them
+            str(link)
+            for text in articles
+            for link in BeautifulSoup(
+                (SITE / f"{text['id']}.html").read_text(encoding="utf-8"), "html.parser"
+            ).select('link[rel="stylesheet"]')
+        )
     )
-    links = "\n".join(str(link) for link in sheets.select('link[rel="stylesheet"]'))
     entries = "\n".join(
         f'<li class="level-{level}"><a href="#{name}">{html.escape(title)}</a>'
         f"<i></i>{pages.get(name, 0)}</li>"

@@ -48,6 +48,7 @@ def plot_usual(past: np.ndarray, amount: float, *, what: str) -> None:
         ha="right", va="top",
     )  # fmt: skip
     ax.set(yscale="log", ylim=(0.5, None), xlabel=what, ylabel="windows of the past")
+    ax.yaxis.set_major_formatter("{x:,g}")  # exponents are too small on a phone
 
 
 def plot_found(found: pl.DataFrame, budgets: Sequence[int]) -> None:
@@ -55,7 +56,7 @@ def plot_found(found: pl.DataFrame, budgets: Sequence[int]) -> None:
     and the range of a bootstrap over incidents.
 
     found: columns `method`, `budget`, `share`, `low` and `high`."""
-    _, ax = plt.subplots(figsize=(5.4, 3.6))
+    _, ax = plt.subplots(figsize=(5, 3.6))
     for i, (method, (color, marker)) in enumerate(LOOKS.items()):
         own = found.filter(method=method).sort("budget")
         if own.is_empty():
@@ -75,7 +76,7 @@ def plot_kinds(found: pl.DataFrame) -> None:
     found: columns `scenario`, `method` and `share`."""
     order = found.group_by("scenario").agg(pl.mean("share")).sort("share", "scenario")
     names = order["scenario"].to_list()
-    _, ax = plt.subplots(figsize=(5.4, 0.34 * len(names) + 1.4))
+    _, ax = plt.subplots(figsize=(5, 0.34 * len(names) + 1.4))
     methods = [method for method in LOOKS if method in set(found["method"])]
     for i, method in enumerate(methods):
         color, marker = LOOKS[method]
@@ -100,7 +101,7 @@ def plot_story(
     lanes = events.sort("time")[lane].unique(maintain_order=True).to_list()
     first: datetime = events.filter("incident")["time"].min()  # type: ignore[assignment]
     minutes = (pl.col("time") - first).dt.total_seconds() / 60
-    _, ax = plt.subplots(figsize=(6, 0.26 * len(lanes) + 1.6))
+    _, ax = plt.subplots(figsize=(5, 0.26 * len(lanes) + 1.6))
     for mine, color, label in ((False, palette.SKY, others), (True, palette.VERMILION, "incident")):
         for failed, marker in ((False, "o"), (True, "x")):
             own = events.filter(incident=mine, failed=failed)

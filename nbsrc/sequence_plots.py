@@ -38,8 +38,9 @@ def plot_reach(gradients: Mapping[str, np.ndarray]) -> None:
     ax.set(
         yscale="log", xlabel="moments before the last one", ylabel="gradient, share of the largest"
     )
+    ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")  # as large as other text
     ax.invert_xaxis()
-    ax.legend(fontsize=8)
+    ax.legend()
 
 
 def plot_depth(table: pl.DataFrame) -> None:
@@ -132,7 +133,9 @@ def plot_regular(pairs: pl.DataFrame, wanted: str) -> None:
         ax.plot(own["gap"], deviation, marker, color=color, markersize=6, label=name)
     ax.set(xscale="log", yscale="log", xlabel="median gap (seconds)")
     ax.set_ylabel("deviation (share of the gap)")
-    ax.legend(fontsize=8)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")  # exponents are too small on a phone
+    ax.legend()
 
 
 def _dots(ax: Axes, values: pl.Series, y: float, color: str) -> None:

@@ -216,7 +216,7 @@ def test_captions_are_as_heavy_as_the_text(name, open_page, address):
 def test_on_a_phone_panels_are_stacked_and_their_text_is_readable(name, open_page, address):
     page = open_page(f"{address}{name}.html", width=375)
     small = page.locator("svg.figure text, svg.figure tspan, svg.diagram text").evaluate_all(
-        """all => all.map(e => {
+        """all => all.filter(e => e.getClientRects().length).map(e => {
           const drawing = e.closest("svg")
           const scale = drawing.getBoundingClientRect().width / drawing.viewBox.baseVal.width
           return [parseFloat(getComputedStyle(e).fontSize) * scale, e.textContent]

@@ -1,7 +1,6 @@
 """What the chapter says of the skip on tables, and of methods tuned alike, rests on fair
 experiments."""
 
-import json
 from functools import partial
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from nbsrc.events.flatten import flatten
 from nbsrc.simulation.stream import simulate_events
+from nbsrc.support.results import read_result
 from nbsrc.tables import __main__ as command
 from nbsrc.tables import comparison as compared
 from nbsrc.tables import depth
@@ -144,11 +144,9 @@ def test_the_command_stores_its_runs_with_what_made_them(tmp_path, monkeypatch, 
     monkeypatch.setattr(depth, "RATES", (1e-3,))
     out = tmp_path / "depth.json"
     assert command.main(["depth", "--task", "digits", "--seeds", "1", "--out", str(out)]) == 0
-    stored = json.loads(out.read_text())
-    assert (
-        stored["about"]["data"] == "a small table" and "--task digits" in stored["about"]["command"]
-    )
-    assert [row["blocks"] for row in stored["rows"]] == [1, 1, 2, 2]
+    rows, about = read_result(out)
+    assert about["data"] == "a small table" and "--task digits" in about["command"]
+    assert rows["blocks"].to_list() == [1, 1, 2, 2]
     for arguments, message in [
         (["depth", "--task", "digits", "--seeds", "0", "--out", str(out)], "--seeds 0"),
         (["depth", "--task", "digits", "--out", str(tmp_path / "no" / "x.json")], "no folder"),
