@@ -90,12 +90,13 @@ def iter_events(
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, however: {batch_size=}")
     notes = Counter() if notes is None else notes
-    return _batches(files_of(paths, notes), batch_size, notes)
+    return batches_of(files_of(paths, notes), batch_size, notes)
 
 
-def _batches(
+def batches_of(
     files: list[File], size: int, notes: Counter[str]
 ) -> Generator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """`iter_events` for what `files_of` found."""
     for file in files:
         failed: Rejects = []
         for events, rejects in _as_far_as_it_goes(_batches_of(file, size, notes, failed), failed):

@@ -4,7 +4,9 @@ python -m nbsrc.scoring --baseline past.jsonl --events new.jsonl --out scores.pa
 """
 
 import argparse
+import os
 import sys
+import tempfile
 import warnings
 from functools import partial
 from pathlib import Path
@@ -13,8 +15,9 @@ from typing import Any
 import polars as pl
 
 from nbsrc.detection.base import FALSE_ALARMS
+from nbsrc.scoring.cluster import check_ray
 from nbsrc.scoring.console import check_paths, print_columns, print_notes, print_rejects
-from nbsrc.scoring.files import LARGEST, read_baseline, score_files
+from nbsrc.scoring.files import LARGEST, Report, read_baseline, score_files
 from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import Parser, printable, run
 
@@ -67,6 +70,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
                 "file"},
     "--model": {"type": Path, "metavar": "DIR",
         "help": "load the model from this folder; if it is not there, train one and save it there"},
+    "--engine": {"choices": ["here", "ray"], "default": "here",
+        "help": "who scores: this process, or the workers of Ray, a file each, with equal scores "
+                "(default: here)"},
+    "--workers": {"type": int, "metavar": "N",
+        "help": "how many workers Ray has (default: one for each core)"},
     "--exclude": {"nargs": "+", "default": [], "metavar": "FIELD",
         "help": "fields not to learn from, with all below them, such as actor.session"},
     "--false-alarms": {"type": float, "metavar": "SHARE",
@@ -99,6 +107,14 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(
             f"--baseline is needed: there is no model{f' {args.model}' if args.model else ''} yet"
         )
+    if args.engine == "ray":
+        check_ray()
+        if STANDARD_INPUT in args.events:
+            raise ValueError("--engine ray reads files, not the standard input")
+    elif args.workers is not None:
+        raise ValueError("--workers is for --engine ray")
+    if args.workers is not None and args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, however: {args.workers}")
     alarms = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
     if not 0 < alarms < 1 or args.epochs < 1 or args.seed < 0:
         raise ValueError(
@@ -145,7 +161,7 @@ def _run(args: argparse.Namespace) -> None:
         # All of them are told at the end.
         warnings.filterwarnings("ignore", "columns unknown at fit")
         scorer = _scorer(args)
-        report = score_files(scorer, args.events, args.out, alerts=args.alerts)
+        report = _scored(scorer, args)
     print(f"\nThe most anomalous events:\n{_table(report.most_anomalous)}\n")
     print_rejects(report)
     print_notes(report)
@@ -156,6 +172,18 @@ def _run(args: argparse.Namespace) -> None:
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} scored, "
         f"{report.flagged} flagged (score above {scorer.detector.threshold_:.1f})"
     )
+
+
+def _scored(scorer: Scorer, args: argparse.Namespace) -> Report:
+    score = partial(score_files, scorer, args.events, args.out, alerts=args.alerts)
+    if args.engine == "here":
+        return score()
+    workers = args.workers or os.cpu_count() or 1
+    if args.model is not None:
+        return score(workers=workers, model=args.model)
+    with tempfile.TemporaryDirectory() as scratch:
+        scorer.save(Path(scratch) / "model")
+        return score(workers=workers, model=Path(scratch) / "model")
 
 
 def _table(scores: pl.DataFrame) -> str:

@@ -13,20 +13,19 @@ import polars as pl
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from nbsrc.events.flatten import flattened
+from nbsrc.events.files import files_of
 from nbsrc.events.kinds import stack
-from nbsrc.events.read import iter_events
+from nbsrc.events.read import batches_of, iter_events
 from nbsrc.scoring.alerts import findings
+from nbsrc.scoring.batch import Batch, Scored, highest, score_batch
+from nbsrc.scoring.cluster import scored_by_ray
 from nbsrc.scoring.scorer import Scorer
-from nbsrc.scoring.types import unread
 from nbsrc.support.command import printable
 from nbsrc.support.files import whole
 from nbsrc.training import watched
 
-Batch = tuple[pl.DataFrame, pl.DataFrame]  # events and rejects
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
 EVENTS_AT_ONCE = 6_000  # that are read and scored together: of wide events, more take gigabytes
-SHOWN = 10  # most anomalous events
 SHOWN_REJECTS = 5
 
 
@@ -37,10 +36,10 @@ class Report:
     read: records, those rejected included. rejected: records, or stretches of a file, that are not
     events, and `first_rejects` the first of them as (file, row, reason). columns: those of the
     flattened events, `ignored` those that the model does not know, `missing` the model's that no
-    event has, and `changed` those in whose values its own types make no sense. notes: what was
-    done to the files, and how often. written: how columns are written that have another name in
-    the files. most_anomalous: the rows of the scores with the highest ones, highest first, each
-    with its reasons in words."""
+    event has, `changed` those in whose values its own types make no sense, `understood` those in
+    whose they do. notes: what was done to the files, and how often. written: how columns are
+    written that have another name in the files. most_anomalous: the rows of the scores with the
+    highest ones, highest first, each with its reasons in words."""
 
     read: int = 0
     rejected: int = 0
@@ -49,6 +48,7 @@ class Report:
     columns: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
+    understood: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     notes: Counter[str] = field(default_factory=Counter)
     written: dict[str, str] = field(default_factory=dict)
@@ -65,21 +65,26 @@ class Report:
         self.rejected += rejects.height
         self.first_rejects += rejects.head(SHOWN_REJECTS - len(self.first_rejects)).rows()
 
-    def add_scores(self, flagged: int, best: pl.DataFrame) -> None:
-        """The scores of the events that were read next: how many are flagged, and the highest."""
-        self.flagged += flagged
+    def add(self, batch: Scored) -> pl.DataFrame:
+        """The batch that was scored next; returns its scores, with each row's place among all."""
+        moved, scores, best = pl.col("row") + self.scored, batch.scores, batch.best
+        if scores.height:
+            scores, best = scores.with_columns(moved), best.with_columns(moved)
+            self.flagged += int(scores["flagged"].sum())
         self.most_anomalous = highest(pl.concat([self.most_anomalous, best], how="diagonal"))
+        self.columns |= batch.columns
+        self.written |= batch.written
+        self.changed |= batch.lost
+        self.understood |= batch.understood
+        self.notes.update(batch.notes)
+        self.add_read(scores, batch.rejects)
+        return scores
 
     def check(self, paths: list[Path]) -> None:
         """Raise ValueError if none of the records is an event."""
         if not self.scored:
             why = "".join(f": {describe(*reject)}" for reject in self.first_rejects[:1])
             raise ValueError(f"no event can be read from {', '.join(map(str, paths))}{why}")
-
-
-def highest(scores: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the highest scores, highest first."""
-    return scores.sort("score", "row", descending=[True, False]).head(SHOWN)
 
 
 def describe(file: str, row: int, reason: str) -> str:
@@ -116,50 +121,50 @@ def score_files(
     *,
     alerts: str | Path | None = None,
     events_at_once: int = EVENTS_AT_ONCE,
+    workers: int = 0,
+    model: Path | None = None,
 ) -> Report:
     """Write the scores of the files' events to the Parquet file `out`, in place of what is there.
 
     One row for each event that could be read, in the order given, with the columns of
     `Scorer.score`. The flagged ones also go to the file `alerts`, one OCSF Detection Finding a
-    line. Both files are there as a whole or not at all.
+    line. Both files are there as a whole or not at all. With `workers`, so many processes of Ray
+    score (`nbsrc.scoring.cluster`), with the scorer saved in the folder `model`; the results are
+    equal.
 
     Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
     shares a column with the model."""
     report, threshold = Report(), scorer.detector.threshold_
-    understood = set[str]()
-    with (
-        _written(Path(out), Path(alerts) if alerts else None, threshold) as write,
-        tqdm(desc="scoring", unit=" events", disable=not watched()) as bar,
-        closing(iter_events(paths, batch_size=events_at_once, notes=report.notes)) as batches,
-        # What waits for a pipe could not be interrupted.
-        closing(_ahead(batches) if all(map(_at_hand, paths)) else batches) as read,
-    ):
-        for events, rejects in read:
-            if events.height:
-                rows, written = flattened(events)
-                report.columns |= set(rows.columns)
-                report.written |= written
-                lost, made_sense = unread(rows, scorer.columns)
-                report.changed |= lost
-                understood |= made_sense
-                scores = scorer.score_rows(rows)
-                best = highest(scores)
-                best = best.with_columns(scorer.explain(rows[best["row"]], best["reasons"]))
-                moved = pl.col("row") + report.scored
-                report.add_scores(int(scores["flagged"].sum()), best.with_columns(moved))
-                write(scores.with_columns(moved))
-            report.add_read(events, rejects)
-            bar.update(events.height)
+    files = files_of(paths, report.notes)
+    with ExitStack() as opened:
+        written = _written(Path(out), Path(alerts) if alerts else None, threshold)
+        write = opened.enter_context(written)
+        bar = opened.enter_context(tqdm(desc="scoring", unit=" events", disable=not watched()))
+        if workers:
+            assert model is not None
+            made = opened.enter_context(
+                closing(scored_by_ray(model, files, events_at_once, workers))
+            )
+        else:
+            read = opened.enter_context(closing(batches_of(files, events_at_once, report.notes)))
+            # What waits for a pipe could not be interrupted.
+            ahead = opened.enter_context(closing(_ahead(read))) if _at_hand(paths) else read
+            made = (score_batch(scorer, batch) for batch in ahead)
+        for scored in made:
+            scores = report.add(scored)
+            if scores.height:
+                write(scores)
+            bar.update(scores.height)
         report.check(paths)
         scorer.check_columns(report.columns)
     report.ignored = report.columns - scorer.known
     report.missing = set(scorer.kept - report.columns)
-    report.changed -= understood
+    report.changed -= report.understood
     return report
 
 
-def _at_hand(path: Path) -> bool:
-    return path.is_file() or path.is_dir()
+def _at_hand(paths: list[Path]) -> bool:
+    return all(path.is_file() or path.is_dir() for path in paths)
 
 
 def _ahead(batches: Iterator[Batch]) -> Generator[Batch]:
