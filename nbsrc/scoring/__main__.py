@@ -71,8 +71,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--model": {"type": Path, "metavar": "DIR",
         "help": "load the model from this folder; if it is not there, train one and save it there"},
     "--engine": {"choices": ["here", "ray"], "default": "here",
-        "help": "who scores: this process, or the workers of Ray, a file each, with equal scores "
-                "(default: here)"},
+        "help": "who scores: this process, or workers of Ray, with equal scores (default: here)"},
     "--workers": {"type": int, "metavar": "N",
         "help": "how many workers Ray has (default: one for each core)"},
     "--exclude": {"nargs": "+", "default": [], "metavar": "FIELD",

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from nbsrc.events.flatten import flattened
-from nbsrc.scoring.scorer import Scorer
 from nbsrc.scoring.types import unread
+
+if TYPE_CHECKING:
+    from nbsrc.scoring.scorer import Scorer
 
 Batch = tuple[pl.DataFrame, pl.DataFrame]  # events and rejects
 SHOWN = 10  # most anomalous events
@@ -32,7 +35,7 @@ class Scored:
     notes: Counter[str] = field(default_factory=Counter)
 
 
-def score_batch(scorer: Scorer, batch: Batch) -> Scored:
+def score_batch(scorer: "Scorer", batch: Batch) -> Scored:
     """Score the events of a batch; rows are counted from its first event."""
     events, rejects = batch
     if not events.height:
