@@ -132,16 +132,17 @@ def score_files(
     score (`nbsrc.scoring.cluster`), with the scorer saved in the folder `model`; the results are
     equal.
 
-    Raises FileNotFoundError if a path does not exist, ValueError if no event can be read or none
-    shares a column with the model."""
+    Raises FileNotFoundError if a path does not exist, ValueError if no event can be read, none
+    shares a column with the model, or Ray is not there or fails."""
+    if workers and model is None:
+        raise ValueError("workers need a saved scorer: model")
     report, threshold = Report(), scorer.detector.threshold_
     files = files_of(paths, report.notes)
     with ExitStack() as opened:
         written = _written(Path(out), Path(alerts) if alerts else None, threshold)
         write = opened.enter_context(written)
         bar = opened.enter_context(tqdm(desc="scoring", unit=" events", disable=not watched()))
-        if workers:
-            assert model is not None
+        if workers and model:
             made = opened.enter_context(
                 closing(scored_by_ray(model, files, events_at_once, workers))
             )
