@@ -4,6 +4,8 @@ line where it cannot be done."""
 import importlib.util
 import json
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +38,15 @@ def lines_of(n: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with a model, and new events of five batches in two files with one reject, beside a
-    file that is none."""
+    """A folder with a model, and new events of five batches in two files, one of them a wrapper
+    and one with a reject, beside a file that is none."""
     folder = tmp_path_factory.mktemp("place")
     lines = lines_of(LEARNED + NEW)
     (folder / "past.jsonl").write_text("".join(lines[:LEARNED]), encoding="utf-8")
     new = folder / "new"
     new.mkdir()
     first, second = lines[LEARNED : LEARNED + 200], lines[LEARNED + 200 :]
-    (new / "b.jsonl").write_text("".join(second), encoding="utf-8")
+    (new / "b.json").write_text(f'{{"Records": [{",".join(second)}]}}', encoding="utf-8")
     (new / "a.jsonl").write_text("".join([*first[:90], "{broken\n", *first[90:]]), encoding="utf-8")
     (new / "c.gz").write_bytes(b"\x1f\x8bnothing")
     scorer = Scorer.train(read_events(folder / "past.jsonl")[0], false_alarms=0.1, epochs=1)
@@ -74,12 +76,33 @@ def scored(place: Path, workers: int) -> tuple[Report, pl.DataFrame, bytes]:
 def test_workers_give_what_one_process_gives(place, ray):
     report, scores, alerts = scored(place, workers=0)
     assert report.rejected == 2 and report.scored == scores.height == NEW and alerts
+    assert report.notes
     for workers in (1, 2):
         other, theirs, findings = scored(place, workers)
         assert theirs.equals(scores) and findings == alerts
         assert other.most_anomalous.equals(report.most_anomalous)
         for told in vars(report).keys() - {"most_anomalous"}:
             assert getattr(other, told) == getattr(report, told), told
+
+
+def test_a_file_that_is_slow_to_read_keeps_its_place(place, ray):
+    """Without an order, the second file's scores would be there first."""
+    slow, out = place / "slow", place / "ordered.parquet"
+    os.mkfifo(slow)
+    lines = lines_of(20)
+
+    def write() -> None:
+        with slow.open("w", encoding="utf-8") as pipe:
+            time.sleep(4)
+            pipe.writelines(lines)
+
+    threading.Thread(target=write, daemon=True).start()
+    score_files(
+        Scorer.load(place / "model"), [slow, place / "new" / "a.jsonl"], out, workers=2,
+        model=place / "model",
+    )  # fmt: skip
+    uids = [f"e{i}" for i in [*range(20), *range(LEARNED, LEARNED + 200)]]
+    assert pl.read_parquet(out)["uid"].to_list() == uids
 
 
 def test_a_worker_that_fails_is_told_in_one_line_and_nothing_is_written(place, ray, tmp_path):
