@@ -39,7 +39,7 @@ def lines_of(n: int) -> list[str]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with a model, and new events of five batches in two files, one of them a wrapper
-    and one with a reject, beside a file that is none."""
+    and one with a reject, after a file that is none."""
     folder = tmp_path_factory.mktemp("place")
     lines = lines_of(LEARNED + NEW)
     (folder / "past.jsonl").write_text("".join(lines[:LEARNED]), encoding="utf-8")
@@ -48,7 +48,7 @@ def place(tmp_path_factory) -> Path:
     first, second = lines[LEARNED : LEARNED + 200], lines[LEARNED + 200 :]
     (new / "b.json").write_text(f'{{"Records": [{",".join(second)}]}}', encoding="utf-8")
     (new / "a.jsonl").write_text("".join([*first[:90], "{broken\n", *first[90:]]), encoding="utf-8")
-    (new / "c.gz").write_bytes(b"\x1f\x8bnothing")
+    (new / "0.gz").write_bytes(b"\x1f\x8bnothing")
     scorer = Scorer.train(read_events(folder / "past.jsonl")[0], false_alarms=0.1, epochs=1)
     scorer.save(folder / "model")
     return folder

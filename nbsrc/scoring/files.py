@@ -71,7 +71,7 @@ class Report:
         if scores.height:
             scores, best = scores.with_columns(moved), best.with_columns(moved)
             self.flagged += int(scores["flagged"].sum())
-        self.most_anomalous = highest(pl.concat([self.most_anomalous, best], how="diagonal"))
+            self.most_anomalous = highest(pl.concat([self.most_anomalous, best], how="diagonal"))
         self.columns |= batch.columns
         self.written |= batch.written
         self.changed |= batch.lost
