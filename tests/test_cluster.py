@@ -114,6 +114,26 @@ def test_a_worker_that_fails_is_told_in_one_line_and_nothing_is_written(place, r
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
+def test_ray_that_does_not_start_is_tried_once_more_and_then_told_in_one_line(monkeypatch):
+    import ray
+
+    tried = []
+
+    def slow(**options) -> None:
+        tried.append(options)
+        raise RuntimeError("the raylet timed out\nthe rest of a log")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", slow)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with (
+        pytest.raises(ValueError, match=r"Ray does not start: the raylet timed out$"),
+        cluster.running(1),
+    ):
+        pass
+    assert len(tried) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "there", "said"),
     [

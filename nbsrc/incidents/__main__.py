@@ -17,10 +17,18 @@ from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.files import held_out_since, read_narrow, reported, write_alerts
 from nbsrc.incidents.finder import IncidentFinder
 from nbsrc.incidents.past import FILE, load_past, save_past
-from nbsrc.scoring.console import STANDARD_INPUT, check_paths, print_notes, print_rejects
+from nbsrc.scoring.console import (
+    OUT,
+    STANDARD_INPUT,
+    check_paths,
+    learning_options,
+    print_learning,
+    print_notes,
+    print_rejects,
+)
 from nbsrc.scoring.files import read_baseline
-from nbsrc.scoring.scorer import EPOCHS, Scorer
-from nbsrc.support.command import Parser, printable, run
+from nbsrc.scoring.scorer import Scorer
+from nbsrc.support.command import parser, printable, run
 
 PROG = "python -m nbsrc.incidents"
 BUDGET = 10
@@ -54,8 +62,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "past events, mostly normal, of several days; not needed if the model is there"},
     "--events": {"type": Path, "nargs": "+", "metavar": "PATH", "required": True,
         "help": "new events, to be looked at"},
-    "--out": {"type": Path, "metavar": "FILE", "required": True,
-        "help": "the Parquet file to write, replaced if it is there"},
+    "--out": OUT,
     "--budget": {"type": int, "default": BUDGET, "metavar": "N",
         "help": "alerts a day, at most (default: %(default)s)"},
     "--findings": {"type": Path, "metavar": "FILE",
@@ -65,24 +72,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
                 "there; python -m nbsrc.scoring reads and writes the same folder"},
     "--entity": {"nargs": "+", "default": [], "metavar": "FIELD",
         "help": "fields whose values are looked at over time, too"},
-    "--epochs": {"type": int, "default": EPOCHS, "metavar": "N",
-        "help": "passes over the baseline at most (default: %(default)s)"},
-    "--seed": {"type": int, "default": 0, "metavar": "N",
-        "help": "equal seeds give equal alerts on a CPU (default: 0)"},
+    **learning_options("alerts"),
 }
 # fmt: on
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog=PROG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=ABOUT,
-        epilog=MORE,
-    )
-    for name, option in OPTIONS.items():
-        parser.add_argument(name, **option)
-    return parser.parse_args(argv)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -110,12 +102,7 @@ def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
         print(f"The model in {model} is there: nothing is learned from a baseline.")
         return Scorer.load(model), IncidentFinder(entities).fit(past)
     sample, report = read_baseline(args.baseline)
-    print(
-        f"Learning from {sample.height} of the baseline's {report.read} records, "
-        f"{report.rejected} rejected."
-    )
-    print_rejects(report)
-    print_notes(report)
+    print_learning(sample.height, report)
     if model is not None and model.exists():
         scorer = Scorer.load(model)
     else:
@@ -170,7 +157,7 @@ def _told(alerts: pl.DataFrame) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
-    args = _arguments(argv)
+    args = parser(PROG, ABOUT, MORE, OPTIONS).parse_args(argv)
     return run(PROG, partial(_run, args), interrupted=lambda: "No alerts written.")
 
 

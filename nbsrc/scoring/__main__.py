@@ -16,15 +16,22 @@ import polars as pl
 
 from nbsrc.detection.base import FALSE_ALARMS
 from nbsrc.scoring.cluster import check_ray
-from nbsrc.scoring.console import check_paths, print_columns, print_notes, print_rejects
+from nbsrc.scoring.console import (
+    OUT,
+    STANDARD_INPUT,
+    check_paths,
+    learning_options,
+    print_columns,
+    print_learning,
+    print_notes,
+    print_rejects,
+)
 from nbsrc.scoring.files import LARGEST, Report, read_baseline, score_files
-from nbsrc.scoring.scorer import EPOCHS, Scorer
-from nbsrc.support.command import Parser, printable, run
+from nbsrc.scoring.scorer import Scorer
+from nbsrc.support.command import parser, printable, run
 
 PROG = "python -m nbsrc.scoring"
-STANDARD_INPUT = Path("-")
 SHOWN_WIDTH = 40  # characters of a uid
-
 
 ABOUT = """\
 Learn from past events what is normal, and score new ones by how unlike that they are. No labels
@@ -63,8 +70,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
                 "is there"},
     "--events": {"type": Path, "nargs": "+", "metavar": "PATH", "required": True,
         "help": "new events, to be scored"},
-    "--out": {"type": Path, "metavar": "FILE", "required": True,
-        "help": "the Parquet file to write, replaced if it is there"},
+    "--out": OUT,
     "--alerts": {"type": Path, "metavar": "FILE",
         "help": "write a line of JSON for each flagged event, an OCSF Detection Finding, to this "
                 "file"},
@@ -78,24 +84,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "fields not to learn from, with all below them, such as actor.session"},
     "--false-alarms": {"type": float, "metavar": "SHARE",
         "help": f"the share of normal events that may be flagged (default: {FALSE_ALARMS})"},
-    "--epochs": {"type": int, "default": EPOCHS, "metavar": "N",
-        "help": "passes over the baseline at most (default: %(default)s)"},
-    "--seed": {"type": int, "default": 0, "metavar": "N",
-        "help": "equal seeds give equal scores on a CPU (default: 0)"},
+    **learning_options("scores"),
 }
 # fmt: on
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog=PROG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description=ABOUT,
-        epilog=MORE,
-    )
-    for name, option in OPTIONS.items():
-        parser.add_argument(name, **option)
-    return parser.parse_args(argv)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -125,12 +116,7 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     """The model that is there, or a new one."""
     if args.model is None or not args.model.exists():
         events, report = read_baseline(args.baseline)
-        print(
-            f"Learning from {events.height} of the baseline's {report.read} records, "
-            f"{report.rejected} rejected."
-        )
-        print_rejects(report)
-        print_notes(report)
+        print_learning(events.height, report)
         scorer = Scorer.train(
             events, exclude=tuple(args.exclude), false_alarms=args.false_alarms or FALSE_ALARMS,
             epochs=args.epochs, seed=args.seed,
@@ -202,7 +188,7 @@ def _table(scores: pl.DataFrame) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
-    args = _arguments(argv)
+    args = parser(PROG, ABOUT, MORE, OPTIONS).parse_args(argv)
     return run(PROG, partial(_run, args), interrupted=lambda: "No scores written.")
 
 

@@ -16,36 +16,61 @@ def findings(scores: pl.DataFrame, threshold: float) -> Iterator[dict[str, Any]]
     """One finding for each flagged event of `Scorer.score`'s rows.
 
     The event's uid, its row, the score and the reasons are in `evidences`, the uid in
-    `related_events`, too. The severity is unknown: a score says how unusual an event is, not how
-    much harm it does. An event without a time has the finding's."""
+    `related_events`, too. An event without a time has the finding's."""
     now = int(time.time() * 1000)
     for event in scores.filter("flagged").iter_rows(named=True):
-        moment = now if event["time"] is None else int(event["time"].timestamp() * 1000)
-        uid = str(uuid5(NAMESPACE_OID, f"{event['uid']} {event['row']} {event['score']!r}"))
-        finding = {
-            "uid": uid,
-            "title": f"Unusual event: {event['why'][0]}",
-            "desc": "; ".join(event["why"]),
-            "first_seen_time": moment,
-            "analytic": {"name": "nbsrc.scoring", "type_id": LEARNING},
-        }
-        if event["uid"] is not None:
-            finding["related_events"] = [{"uid": event["uid"]}]
         told = {name: event[name] for name in ("uid", "row", "score", "reasons", "why")}
-        yield {
-            "activity_id": CREATE,
-            "category_uid": 2,
-            "class_uid": 2004,
-            "type_uid": 200400 + CREATE,
-            "severity_id": UNKNOWN,
-            "status_id": NEW,
-            "time": moment,
-            "message": f"{finding['desc']} (score {event['score']:.1f})",
-            "metadata": {
-                "uid": uid,
-                "version": VERSION,
-                "product": {"name": "nbsrc.scoring", "vendor_name": "nbsrc"},
-            },
-            "finding_info": finding,
-            "evidences": [{"data": told | {"threshold": threshold}}],
-        }
+        yield finding(
+            product="nbsrc.scoring",
+            named=f"{event['uid']} {event['row']} {event['score']!r}",
+            title=f"Unusual event: {event['why'][0]}",
+            text="; ".join(event["why"]),
+            span=(now if event["time"] is None else int(event["time"].timestamp() * 1000),),
+            events=[] if event["uid"] is None else [event["uid"]],
+            told=told | {"threshold": threshold},
+        )
+
+
+def finding(
+    *,
+    product: str,
+    named: str,
+    title: str,
+    text: str,
+    span: tuple[int] | tuple[int, int],
+    events: list[str],
+    told: dict[str, Any],
+) -> dict[str, Any]:
+    """One finding; equal `named` give equal uids.
+
+    text: what was found, in words. span: when, or from when to when, in milliseconds of the epoch.
+    events: the uids of those that it is about. told: what is known of it, with its `score`. The
+    severity is unknown: a score says how unusual something is, not how much harm it does."""
+    uid = str(uuid5(NAMESPACE_OID, named))
+    first, last = span[0], span[-1]
+    info: dict[str, Any] = {"uid": uid, "title": title, "desc": text, "first_seen_time": first}
+    period = {}
+    if len(span) == 2:
+        info["last_seen_time"] = last
+        period = {"start_time": first, "end_time": last}
+    info["analytic"] = {"name": product, "type_id": LEARNING}
+    if events:
+        info["related_events"] = [{"uid": event} for event in events]
+    return {
+        "activity_id": CREATE,
+        "category_uid": 2,
+        "class_uid": 2004,
+        "type_uid": 200400 + CREATE,
+        "severity_id": UNKNOWN,
+        "status_id": NEW,
+        "time": last,
+        **period,
+        "message": f"{text} (score {told['score']:.1f})",
+        "metadata": {
+            "uid": uid,
+            "version": VERSION,
+            "product": {"name": product, "vendor_name": "nbsrc"},
+        },
+        "finding_info": info,
+        "evidences": [{"data": told}],
+    }

@@ -47,13 +47,24 @@ def running(workers: int) -> Iterator[None]:
     cores = None if os.environ.get("RAY_ADDRESS") else workers + 1
     try:
         try:
-            ray.init(num_cpus=cores, include_dashboard=False, logging_level=logging.ERROR,
-                     log_to_driver=False)  # fmt: skip
-        except Exception as error:  # what Ray raises where it is too slow
-            raise ValueError(f"Ray does not start: {first_line(error)}") from error
+            _start(cores)
+        except Exception:  # where it is too slow: Ray waits 30 s for its own processes
+            ray.shutdown()
+            try:
+                _start(cores)  # now what it starts with is in memory
+            except Exception as error:
+                raise ValueError(f"Ray does not start: {first_line(error)}") from error
         yield
     finally:
         ray.shutdown()
+
+
+def _start(cores: int | None) -> None:
+    import ray
+
+    ray.init(
+        num_cpus=cores, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+    )
 
 
 def scored_by_ray(

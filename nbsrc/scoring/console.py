@@ -3,11 +3,37 @@ rejects, notes, columns."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from nbsrc.scoring.files import Report, describe
+from nbsrc.scoring.scorer import EPOCHS
 from nbsrc.support.command import printable
 
 STANDARD_INPUT = Path("-")
+OUT: dict[str, Any] = {
+    "type": Path,
+    "metavar": "FILE",
+    "required": True,
+    "help": "the Parquet file to write, replaced if it is there",
+}
+
+
+def learning_options(results: str) -> dict[str, dict[str, Any]]:
+    """Options on how a model is learned, whose `results` are "scores" or the like."""
+    return {
+        "--epochs": {
+            "type": int,
+            "default": EPOCHS,
+            "metavar": "N",
+            "help": "passes over the baseline at most (default: %(default)s)",
+        },
+        "--seed": {
+            "type": int,
+            "default": 0,
+            "metavar": "N",
+            "help": f"equal seeds give equal {results} on a CPU (default: 0)",
+        },
+    }
 
 
 def check_paths(
@@ -53,6 +79,16 @@ def _is_in(path: Path, folder: Path) -> bool:
 
 def _same_file(a: Path, b: Path) -> bool:
     return a.is_file() and b.is_file() and a.samefile(b)
+
+
+def print_learning(events: int, report: Report) -> None:
+    """How many events are learned from, and what was read for them."""
+    print(
+        f"Learning from {events} of the baseline's {report.read} records, "
+        f"{report.rejected} rejected."
+    )
+    print_rejects(report)
+    print_notes(report)
 
 
 def print_rejects(report: Report) -> None:

@@ -3,8 +3,8 @@ traceback."""
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,6 +13,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit with 2."""
         self.exit(2, f"{self.prog.split()[-1]}: {message} (--help explains)\n")
+
+
+def parser(prog: str, about: str, more: str, options: Mapping[str, dict[str, Any]]) -> Parser:
+    """A parser of `options`, each with its arguments of `add_argument`; `about` and `more` stand
+    before and after them in the help, as they are."""
+    made = Parser(
+        prog=prog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=about,
+        epilog=more,
+    )
+    for name, option in options.items():
+        made.add_argument(name, **option)
+    return made
 
 
 def run(prog: str, work: Callable[[], None], *, interrupted: Callable[[], str]) -> int:
