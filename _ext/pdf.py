@@ -58,8 +58,9 @@ details:not(.sd-dropdown) > summary, summary .sd-summary-state-marker { display:
 """
 
 
-def article(path: Path) -> Tag:
-    """The text of a page, its ids and links made those of one document."""
+def article(path: Path) -> tuple[Tag, list[str]]:
+    """The text of a page, its ids and links made those of one document; and the page's style
+    sheets, since a page without formulas has none for them."""
     page = BeautifulSoup((SITE / f"{path.stem}.html").read_text(encoding="utf-8"), "html.parser")
     text = page.select_one("article.bd-article")
     for unwanted in text.select(NOT_PRINTED):
@@ -85,7 +86,7 @@ def article(path: Path) -> Tag:
             link["href"] = f"#{path.stem}--{anchor}"
         elif target.endswith(".html") and "://" not in target:
             link["href"] = f"#{target.removesuffix('.html')}" + (f"--{anchor}" if anchor else "")
-    return text
+    return text, [str(link) for link in page.select('link[rel="stylesheet"]')]
 
 
 def headings(articles: list[Tag]) -> list[tuple[int, str, str]]:
@@ -101,17 +102,10 @@ def headings(articles: list[Tag]) -> list[tuple[int, str, str]]:
     return found
 
 
-def document(articles: list[Tag], pages: dict[str, int]) -> str:
+def document(parsed: list[tuple[Tag, list[str]]], pages: dict[str, int]) -> str:
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    links = "\n".join(
-        dict.fromkeys(  # a page without formulas has no style for them
-            str(link)
-            for text in articles
-            for link in BeautifulSoup(
-                (SITE / f"{text['id']}.html").read_text(encoding="utf-8"), "html.parser"
-            ).select('link[rel="stylesheet"]')
-        )
-    )
+    articles = [text for text, _ in parsed]
+    styles = dict.fromkeys(style for _, own in parsed for style in own)
     entries = "\n".join(
         f'<li class="level-{level}"><a href="#{name}">{html.escape(title)}</a>'
         f"<i></i>{pages.get(name, 0)}</li>"
@@ -122,7 +116,7 @@ def document(articles: list[Tag], pages: dict[str, int]) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en" data-theme="light" data-mode="light">
 <head><meta charset="utf-8"><title>{title}</title><meta name="author" content="{author}">
-{links}<style>{STYLE}</style></head>
+{"".join(styles)}<style>{STYLE}</style></head>
 <body><main class="bd-main">
 <div class="cover"><img src="_static/logo.svg" alt=""><h1>{title}</h1><p>{author}</p></div>
 <nav class="contents"><h2>Contents</h2><ol>{entries}</ol></nav>

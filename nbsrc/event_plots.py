@@ -4,7 +4,7 @@ encoder made of the columns, what networks cost and learn, and how methods find 
 import html
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -61,29 +61,22 @@ class Tree:
 def plot_published(
     scores: Mapping[str, Sequence[tuple[float, float] | None]], lower_is_better: Sequence[str]
 ) -> None:
-    """Improvement of ResNet and FT-Transformer over the MLP per data set, from (mean, deviation) of
-    each."""
-    _, ax = plt.subplots(figsize=(5, 4))
-    for offset, model, which in ((0.15, "ResNet", 1), (-0.15, "FT-Transformer", 2)):
+    """Improvement of ResNet, FT-Transformer, XGBoost and CatBoost over the MLP per data set, from
+    (mean, deviation) of each, the MLP's first."""
+    _, ax = plt.subplots(figsize=(5, 5.5))
+    for which, model in enumerate(("ResNet", "FT-Transformer", "XGBoost", "CatBoost"), 1):
+        style: dict[str, Any] = {
+            "color": COLORS[model], "marker": MARKERS[model], "markersize": 5, "linestyle": "none",
+        }  # fmt: skip
         for row, (name, models) in enumerate(reversed(list(scores.items()))):
             mlp, other = models[0], models[which]
             if mlp is None or other is None:
                 continue
             (base, _), (mean, deviation) = mlp, other
             sign = -1 if name in lower_is_better else 1
-            ax.errorbar(
-                100 * sign * (mean - base) / base, row + offset, xerr=100 * deviation / base,
-                color=COLORS[model], marker=MARKERS[model], markersize=5, linestyle="none",
-            )  # fmt: skip
-        ax.plot(
-            [],
-            [],
-            color=COLORS[model],
-            marker=MARKERS[model],
-            markersize=5,
-            linestyle="none",
-            label=model,
-        )
+            gain, spread = 100 * sign * (mean - base) / base, 100 * deviation / base
+            ax.errorbar(gain, row + 0.5 - which / 5, xerr=spread, **style)
+        ax.plot([], [], label=model, **style)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_yticks(range(len(scores)), list(scores)[::-1])
     ax.set(xlabel="improvement over the MLP (% of its score)")

@@ -1,10 +1,11 @@
 """The book's figures with controls: each as a static drawing, and as what the controls change."""
 
 import math
-from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from nbsrc.explorer import Axis, Control, Explorer, Line, Mark, Panel, State
 from nbsrc.panels import side_by_side
@@ -15,23 +16,32 @@ LOSS = (0.0, 3.0)
 
 
 def plot_stacks(table: pl.DataFrame, *, depth: int, initialization: str) -> None:
-    """Gradients by layer and loss by epoch of the four kinds at one depth, from
-    `nbsrc.stacks.stack_experiment`."""
+    """Gradients by layer and loss by epoch of the four kinds at one depth, mean and range over the
+    seeds, from `nbsrc.stacks.stack_experiment`."""
     flow, training = side_by_side(2, height=3.4)
-    for row in table.filter(depth=depth, initialization=initialization).iter_rows(named=True):
-        color = COLORS[row["kind"]]
-        layers = range(1, depth + 1)
-        flow.semilogy(layers, row["gradients"], color=color, label=row["kind"])
-        training.plot(range(len(row["losses"])), row["losses"], color=color)
+    chosen = table.filter(depth=depth, initialization=initialization)
+    for (kind,), own in chosen.group_by("kind", maintain_order=True):
+        color = COLORS[str(kind)]
+        gradients, losses = (_by_seed(own, name) for name in ("gradients", "losses"))
+        layers, epochs = range(1, depth + 1), range(losses.shape[1])
+        flow.semilogy(layers, np.exp(np.log(gradients).mean(0)), color=color, label=kind)
+        training.plot(epochs, losses.mean(0), color=color)
+        for ax, x, values in ((flow, layers, gradients), (training, epochs, losses)):
+            ax.fill_between(x, values.min(0), values.max(0), color=color, alpha=0.2, linewidth=0)
     flow.set(xlabel="layer, from the input", ylabel="norm of the weights' gradient")
     flow.set(title=f"{depth} layers, before training", ylim=GRADIENTS)
     training.set(xlabel="epoch", ylabel="training loss (nats)", title="training", ylim=LOSS)
     flow.legend(fontsize=8)
 
 
+def _by_seed(rows: pl.DataFrame, name: str) -> NDArray[np.float64]:
+    """A column of lists as an array, a row a seed; what is missing is not a number."""
+    return np.array(rows[name].to_list(), dtype=np.float64)
+
+
 def explore_stacks(table: pl.DataFrame, *, start: tuple[int, str]) -> Explorer:
-    """The same for one stack at a time, of which depth, initialization, normalization and skip can
-    be chosen; `start` is a depth and an initialization."""
+    """The same for one stack at a time, a line a seed, of which depth, initialization,
+    normalization and skip can be chosen; `start` is a depth and an initialization."""
     depths = table["depth"].unique().sort().to_list()
     initializations = table["initialization"].unique(maintain_order=True).to_list()
     choices = list(product(range(len(depths)), range(len(initializations)), (0, 1), (0, 1)))
@@ -40,15 +50,15 @@ def explore_stacks(table: pl.DataFrame, *, start: tuple[int, str]) -> Explorer:
     for choice in choices:
         depth, initialization = depths[choice[0]], initializations[choice[1]]
         kind = ("plain", "residual")[choice[3]] + (" + BatchNorm" if choice[2] else "")
-        (row,) = table.filter(depth=depth, initialization=initialization, kind=kind).iter_rows(
-            named=True
-        )
-        epochs = range(len(row["losses"]))
-        lines += [
-            Line(0, range(1, depth + 1), row["gradients"], COLORS[kind]),
-            Line(1, epochs, row["losses"], COLORS[kind]),
-        ]
-        states[choice] = State((len(lines) - 2, len(lines) - 1), _stack_in_words(row))
+        own = table.filter(depth=depth, initialization=initialization, kind=kind)
+        first = len(lines)
+        for row in own.iter_rows(named=True):
+            epochs = range(len(row["losses"]))
+            lines += [
+                Line(0, range(1, depth + 1), row["gradients"], COLORS[kind]),
+                Line(1, epochs, row["losses"], COLORS[kind]),
+            ]
+        states[choice] = State(range(first, len(lines)), _stack_in_words(own))
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     ticks = {10.0**n: f"10{str(n).translate(raised)}" for n in range(-10, 11, 5)}
     gradients = Panel(
@@ -76,19 +86,21 @@ def explore_stacks(table: pl.DataFrame, *, start: tuple[int, str]) -> Explorer:
     )
 
 
-def _stack_in_words(row: dict[str, object]) -> str:
-    gradients: Sequence[float] = row["gradients"]  # type: ignore[assignment]
-    losses: Sequence[float | None] = row["losses"]  # type: ignore[assignment]
-    ratio, end = gradients[0] / gradients[-1], losses[-1]
-    kind = str(row["kind"])
-    told = f"{kind[0].upper()}{kind[1:]}, {row['depth']} layers, "
-    told += f"{row['initialization']} initialization: "
+def _stack_in_words(rows: pl.DataFrame) -> str:
+    """What the figure shows of one stack; `rows` are its seeds."""
+    gradients, losses = _by_seed(rows, "gradients"), _by_seed(rows, "losses")
+    ratio = float(np.exp(np.log(gradients[:, 0] / gradients[:, -1]).mean()))
+    kind, epochs, ends = rows["kind"][0], losses.shape[1] - 1, losses[:, -1]
+    told = f"{kind[0].upper()}{kind[1:]}, {rows['depth'][0]} layers, "
+    told += f"{rows['initialization'][0]} initialization: "
     told += f"the first layer's gradient is {two_digits(ratio)} times the last layer's. "
-    if end is None or not math.isfinite(end):
+    if not np.isfinite(ends).all():
         return told + "The loss overflows."
-    epochs = len(losses) - 1
-    beyond = ", beyond the figure" if end > LOSS[1] else ""
-    return told + f"In epoch {epochs} the training loss is {two_digits(end)} nats{beyond}."
+    low, high = two_digits(ends.min()), two_digits(ends.max())
+    told += f"In epoch {epochs} the training loss is {two_digits(ends.mean())} nats"
+    if low != high:
+        told += f" ({low} to {high} over {len(ends)} seeds)"
+    return told + (", beyond the figure." if ends.mean() > LOSS[1] else ".")
 
 
 def plot_alarms(table: pl.DataFrame) -> None:

@@ -33,12 +33,12 @@ COLORS = {
     "FT-Transformer": palette.SKY,
     "TabularResNet": palette.BLUE,
     "MLP": palette.VERMILION,
-    "boosted trees": palette.GREEN,
     "linear": palette.ORANGE,
 }
+COLORS |= dict.fromkeys(("boosted trees", "XGBoost", "CatBoost"), palette.GREEN)
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
-MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D"}
-MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v"}
+MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D", "CatBoost": "v"}
+MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v", "XGBoost": "^"}
 
 
 def use_style() -> None:
@@ -274,8 +274,10 @@ def plot_channels(rows: Sequence[tuple[str, Tensor]]) -> None:
     """
     columns = max(len(maps) for _, maps in rows)
     width = 4.8  # its names are still readable on a phone
-    height = (width / columns + 0.2) * len(rows)
-    _, axes = plt.subplots(len(rows), columns, figsize=(width, height), squeeze=False)
+    size = width, (width / columns + 0.2) * len(rows)
+    # Without the usual layout, in which a long name would push the maps apart.
+    _, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="none")
+    plt.subplots_adjust(0.01, 0.01, 0.99, 0.94, wspace=0.1, hspace=0.5)
     for row, (name, maps) in zip(axes, rows, strict=True):
         for ax in row:
             ax.set_axis_off()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
+from matplotlib.ticker import PercentFormatter
 
 from nbsrc.palette import INK
 from nbsrc.panels import side_by_side
@@ -50,3 +51,24 @@ def plot_comparison(tables: Mapping[str, pl.DataFrame]) -> None:
         ax.set(
             title=title, xlabel="test error (%)", xlim=(0, None), ylim=(-0.6, len(methods) - 0.4)
         )
+
+
+def plot_photographs(table: pl.DataFrame) -> None:
+    """Training and test error of plain and residual nets after each epoch, from
+    `nbsrc.cifar10.curves.curves`: models `plain20`, `resnet56` and the like."""
+    axes = side_by_side(2)
+    for (model,), own in table.sort("epoch").group_by("model", maintain_order=True):
+        kind = "plain" if str(model).startswith("plain") else "residual"
+        layers = str(model).lstrip("abcdefghijklmnopqrstuvwxyz")
+        for ax, part in zip(axes, ("train", "test"), strict=True):
+            ax.plot(
+                own["epoch"], own[f"{part}_error"], color=COLORS[kind], marker=MARKERS[kind],
+                markersize=5, linestyle="--" if int(layers) > 20 else "-",
+                label=f"{kind}, {layers} layers",
+            )  # fmt: skip
+    epochs = table["epoch"].unique().sort()
+    for ax, part in zip(axes, ("Training", "Test"), strict=True):
+        ax.set(title=f"{part} photographs", xlabel="epoch", ylabel="error (share of photographs)")
+        ax.set(xticks=epochs, xlim=(0.7, epochs.max() + 0.3), ylim=(0, 1))  # type: ignore[operator]
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].legend(fontsize=8)

@@ -30,8 +30,10 @@ from small_cifar10 import encode, images, write_split
 
 from nbsrc.cifar10 import __main__ as command
 from nbsrc.cifar10.__main__ import main
+from nbsrc.cifar10.curves import main as curves_of
 from nbsrc.cifar10.data import crop_and_flip, load_cifar10, normalize
 from nbsrc.cifar10.recipes import LR, MODELS, recipe
+from nbsrc.support.results import read_result
 from nbsrc.support.tensors import read_tensors, write_tensors
 
 
@@ -462,3 +464,61 @@ def test_the_papers_nets_are_trained_as_in_the_paper():
     assert [rate("resnet110", step) for step in (0, 399, 400)] == pytest.approx([0.01, 0.01, 0.1])
     assert recipe("resnet56").epochs == round(64_000 / 391)
     assert recipe("resnet18").epochs == 30
+
+
+# ---- Runs beside each other
+
+
+def copied(run_folder: Path, folder: Path, *, epochs: int = 2, **settings) -> Path:
+    """A run's record with other settings and the first of its epochs."""
+    folder.mkdir()
+    record = json.loads((run_folder / "run.json").read_text())
+    record["settings"] |= settings
+    (folder / "run.json").write_text(json.dumps(record))
+    if epochs:
+        lines = (run_folder / "log.csv").read_text().splitlines()[: epochs + 1]
+        (folder / "log.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_curves_of_runs_are_their_logs_with_what_made_them(whole_run, tmp_path, capsys):
+    runs = [
+        whole_run,
+        copied(whole_run, tmp_path / "shorter", model="plain20", epochs=1),
+        copied(whole_run, tmp_path / "begun", model="plain56", epochs=0),
+    ]
+    out = tmp_path / "curves.json"
+    assert curves_of([*map(str, runs), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "resnet20: 2 of 2 epochs", "plain20: 1 of 2 epochs", "plain56: 0 of 2 epochs",
+    ]  # fmt: skip
+    table, about = read_result(out)
+    assert table["model"].to_list() == ["resnet20", "resnet20", "plain20"]
+    for row, logged in zip(table.to_dicts(), rows(whole_run), strict=False):
+        assert row["epoch"] == int(logged["epoch"])
+        for part in ("train", "test"):
+            assert row[f"{part}_loss"] == pytest.approx(float(logged[f"{part}_loss"]), abs=1e-4)
+            right = float(logged[f"{part}_accuracy"])
+            assert row[f"{part}_error"] == pytest.approx(1 - right, abs=1e-4)
+    assert "a lossy copy" in about["data"] and (about["epochs"], about["seed"]) == (2, 0)
+    assert set(about["runs"]) == {"resnet20", "plain20", "plain56"}
+    assert "--model resnet20" in about["runs"]["resnet20"][0]["command"]
+
+
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(whole_run, tmp_path, capsys):
+    out = tmp_path / "curves.json"
+    for number, (settings, why) in enumerate([
+        ({"model": "plain20", "seed": 7}, "has seed 7, not 0"),
+        ({"model": "plain20", "data": "other"}, "has data 'other'"),
+        ({}, "second run of resnet20"),
+    ]):  # fmt: skip
+        other = copied(whole_run, tmp_path / str(number), **settings)
+        assert curves_of([str(whole_run), str(other), "--out", str(out)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line
+    begun = copied(whole_run, tmp_path / "begun", epochs=0)
+    assert curves_of([str(begun), "--out", str(out)]) == 2
+    assert curves_of([str(tmp_path), "--out", str(out)]) == 2
+    nothing, nowhere = capsys.readouterr().err.splitlines()
+    assert "no run has a finished epoch" in nothing and "it has no run.json" in nowhere
+    assert not out.exists()

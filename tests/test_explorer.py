@@ -11,7 +11,9 @@ from nbsrc import explorer_plots
 from nbsrc.detection.budget import found_by_alarms
 from nbsrc.explorer import Axis, Control, Explorer, Line, Mark, Panel, State
 from nbsrc.gradient_flow import KINDS
-from nbsrc.stacks import INITIALIZATIONS, stack_experiment, stack_once
+from nbsrc.plots import two_digits
+from nbsrc.stacks import INITIALIZATIONS, main, stack_experiment, stack_once
+from nbsrc.support.results import read_result
 
 AXIS = Axis("x", (0, 1), {0: "0"})
 ONE = {
@@ -50,19 +52,25 @@ def test_a_state_that_is_missing_or_draws_nothing_is_refused():
 
 
 def test_every_stack_of_the_figure_is_trained_and_measured():
-    table = stack_experiment(depths=(3, 2), seed=0, epochs=1)
-    assert table["depth"].to_list() == [2] * 8 + [3] * 8
-    names = table.filter(depth=3).select("initialization", "kind").rows()
+    table = stack_experiment(depths=(3, 2), seeds=(0, 1), epochs=1)
+    assert table["depth"].to_list() == [2] * 16 + [3] * 16
+    names = table.filter(depth=3, seed=1).select("initialization", "kind").rows()
     assert names == [(i, k) for i in INITIALIZATIONS for k in KINDS]
     assert {len(gradients) for gradients in table.filter(depth=3)["gradients"]} == {3}
     figure = explorer_plots.explore_stacks(table, start=(3, INITIALIZATIONS[1]))
     assert figure.start == (1, 1, 0, 0) and len(figure.data["states"]) == 16
     words = figure.data["states"]["1,0,1,0"][1]
     assert words.startswith("Plain + BatchNorm, 3 layers, PyTorch's initialization")
-    (row,) = table.filter(depth=3, initialization=INITIALIZATIONS[0], kind=KINDS[1]).to_dicts()
+    rows = table.filter(depth=3, initialization=INITIALIZATIONS[0], kind=KINDS[1]).to_dicts()
     lines = [figure.data["lines"][at] for at in figure.data["states"]["1,0,1,0"][0]]
-    assert lines[0][2] == pytest.approx(row["gradients"], rel=0.01)
-    assert lines[1][2] == pytest.approx(row["losses"], rel=0.01)
+    for row, flow, training in zip(rows, lines[::2], lines[1::2], strict=True):  # both seeds
+        assert flow[2] == pytest.approx(row["gradients"], rel=0.01)
+        assert training[2] == pytest.approx(row["losses"], rel=0.01)
+    ends = [row["losses"][-1] for row in rows]
+    told = tuple(map(two_digits, (sum(ends) / 2, min(ends), max(ends))))
+    assert words.endswith(
+        "In epoch 1 the training loss is {} nats ({} to {} over 2 seeds).".format(*told)
+    )
 
 
 def test_he_initialization_is_what_it_says_and_training_starts_from_it():
@@ -72,6 +80,19 @@ def test_he_initialization_is_what_it_says_and_training_starts_from_it():
     assert row["losses"][-1] < row["losses"][0] and len(row["losses"]) == 3
 
 
+def test_the_command_stores_the_figures_stacks_with_what_made_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nbsrc.stacks.DEPTHS", (2,))
+    out = tmp_path / "stacks.json"
+    assert main(["--seeds", "2", "--out", str(out)]) == 0
+    table, about = read_result(out)
+    assert table.height == 2 * 2 * len(KINDS) and table.filter(seed=1)["losses"].list.len()[0] == 5
+    assert about["command"].endswith(f"--seeds 2 --out {out}") and "digits" in about["data"]
+    assert main(["--seeds", "0", "--out", str(out)]) == 2
+    assert main(["--out", str(tmp_path / "none" / "a.json")]) == 2
+    zero, nowhere = capsys.readouterr().err.splitlines()
+    assert "give 1 or more" in zero and "there is no folder" in nowhere
+
+
 def test_an_overflow_is_said_in_words():
     table = pl.DataFrame(
         [
@@ -79,10 +100,12 @@ def test_an_overflow_is_said_in_words():
                 "depth": 2,
                 "initialization": "i",
                 "kind": k,
+                "seed": seed,
                 "gradients": [1.0, 2.0],
-                "losses": [9.0, None],
+                "losses": [9.0, None if seed else 8.0],
             }
             for k in KINDS
+            for seed in (0, 1)
         ]
     )
     figure = explorer_plots.explore_stacks(table, start=(2, "i"))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from nbsrc import event_plots, plots
+from nbsrc import event_plots, plots, stored_plots
 from nbsrc.detection.methods import METHODS
 from nbsrc.gradient_flow import KINDS, gradient_flow
 
@@ -42,11 +42,18 @@ HISTORY = [
     }
     for i in (1, 2, 3)
 ]
+PHOTOGRAPHS = pl.DataFrame(
+    [
+        {"model": model, "epoch": epoch, "train_error": error / epoch, "test_error": error}
+        for model, epochs, error in (("plain20", 2, 0.6), ("resnet56", 1, 0.8))
+        for epoch in range(1, epochs + 1)
+    ]
+)
 LABELS, LOGITS = torch.tensor([0, 1, 2, 2]), torch.eye(3)[[0, 1, 2, 0]] * 4
 NAMES = ["cat", "dog", "owl"]
 PUBLISHED = {
-    "adult": [(0.8, 0.01), (0.9, 0.01), None],
-    "year": [(9.0, 0.1), (8.0, 0.1), (7.0, 0.1)],
+    "adult": [(0.8, 0.01), (0.9, 0.01), None, (0.9, 0.01), None],
+    "year": [(9.0, 0.1), (8.0, 0.1), (7.0, 0.1), (8.5, 0.1), (8.6, 0.1)],
 }
 DESCRIBED = pl.DataFrame(
     {
@@ -116,6 +123,7 @@ FIGURES = {
     ),
     "scenarios": lambda: event_plots.plot_scenarios(FOUND, SHOWN),
     "sets": lambda: event_plots.plot_sets(SETS, SHOWN),
+    "photographs": lambda: stored_plots.plot_photographs(PHOTOGRAPHS),
 }
 
 
@@ -235,3 +243,15 @@ def test_a_tree_shows_every_attribute_of_a_nested_event():
 def test_the_page_note_names_device_versions_and_seed():
     note = plots.page_note(0.0, device=torch.device("cpu"), seed=7)
     assert "CPU" in note and torch.__version__ in note and "seed 7" in note
+
+
+def test_photographs_show_each_net_as_far_as_it_got():
+    stored_plots.plot_photographs(PHOTOGRAPHS)
+    training, test = plt.gcf().axes
+    for ax, part in ((training, "train_error"), (test, "test_error")):
+        plain, residual = ax.lines
+        assert plain.get_label() == "plain, 20 layers" and list(plain.get_xdata()) == [1, 2]
+        assert residual.get_label() == "residual, 56 layers" and list(residual.get_xdata()) == [1]
+        assert list(plain.get_ydata()) == PHOTOGRAPHS.filter(model="plain20")[part].to_list()
+        assert plain.get_color() != residual.get_color()
+        assert plain.get_linestyle() != residual.get_linestyle()

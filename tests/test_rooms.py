@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "gradient_flow": ("digits", "training"),
     "degradation": ("blocks", "resnet", "digits", "training", "gradient_flow"),
     "shattered": ("degradation", "digits", "resnet"),
-    "stacks": ("gradient_flow", "digits", "training"),
+    "stacks": ("gradient_flow", "digits", "support", "training"),
     "lesion": ("degradation", "resnet", "training"),
     "support": (),
     "events": ("support",),
