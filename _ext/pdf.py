@@ -37,7 +37,8 @@ article { break-before: page; }
 .contents li.level-2 { padding-left: 6mm; }
 .contents a { color: inherit; text-decoration: none; }
 .contents i { flex: 1; border-bottom: 1px dotted; }
-h1, h2, h3, h4, figcaption, caption { break-after: avoid; }
+h1, h2, h3, h4, caption { break-after: avoid; }
+figcaption { break-before: avoid; }
 h2 { margin-top: 8mm; }
 figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) {
   break-inside: avoid;
@@ -45,6 +46,8 @@ figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) 
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 8pt; }
 .highlight, .cell_input, .cell_output { overflow: visible !important; }
 table { font-size: 8.5pt; max-width: 100%; }
+table.dataframe :is(th, td) { white-space: normal; padding: 1mm 1.5mm; }
+table.dataframe td:not([style*="right"]) { overflow-wrap: anywhere; }
 .cell_output .output, .pst-scrollable-table-container, div.math { overflow: visible; }
 svg.diagram { max-height: 200mm; min-width: 0 !important; }
 .toggle-hidden, .sd-tab-content, details > * {
@@ -65,6 +68,9 @@ def article(path: Path) -> tuple[Tag, list[str]]:
     text = page.select_one("article.bd-article")
     for unwanted in text.select(NOT_PRINTED):
         unwanted.decompose()
+    for folded in text.select("details.tree details"):  # an event, its objects not written out
+        if summary := folded.summary:
+            folded.replace_with(*list(summary.children))
     for folded in text.select("details"):
         folded["open"] = ""
     solutions = text.select("div.solution")
@@ -78,7 +84,8 @@ def article(path: Path) -> tuple[Tag, list[str]]:
     if references:
         text.append(references.extract())
     for element in text.find_all(id=True):
-        element["id"] = f"{path.stem}--{element['id']}"
+        if element.find_parent("svg") is None:  # drawings' ids hold for the whole book, see figures
+            element["id"] = f"{path.stem}--{element['id']}"
     text["id"] = path.stem
     for link in text.find_all("a", href=True):
         target, _, anchor = link["href"].partition("#")

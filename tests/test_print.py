@@ -7,7 +7,7 @@ import pytest
 from book import chapter_paths, exported_paths, parse
 from chromium import launched
 from myst import blocks
-from pdf import print_to
+from pdf import article, document, print_to
 from pypdf import PdfReader
 from pypdf.generic import ContentStream
 
@@ -84,6 +84,18 @@ def test_formulas_diagrams_and_figures_are_printed(book, pages):
     assert any("KaTeX_Math" in font for font in fonts)
 
 
+def test_the_marks_and_bands_of_figures_are_printed(site):
+    """Dots, markers, bands and clips are drawn once and referred to by their ids."""
+    marks = 0
+    for path in chapter_paths():
+        text, _ = article(path)
+        there = {element["id"] for element in text.find_all(id=True)}
+        wanted = set(re.findall(r'(?:<use [^>]*?href="|url\()#([^")]+)', str(text)))
+        assert wanted <= there
+        marks += len(wanted)
+    assert marks > 50
+
+
 def test_no_glyph_is_missing(book, pages):
     """Glyph 0 of a font is the box that stands for a character the font has not."""
     assert not any("\N{REPLACEMENT CHARACTER}" in text for text in pages)
@@ -104,8 +116,6 @@ def test_no_glyph_is_missing(book, pages):
 
 def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
     """Printed width is about 640 px: code wraps, and figures, tables and formulas fit."""
-    from pdf import article, document
-
     printed = site / "_print_width.html"
     printed.write_text(document([article(path) for path in chapter_paths()], {}), encoding="utf-8")
     try:
@@ -114,7 +124,7 @@ def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
             page.emulate_media(media="print")
             page.goto(printed.as_uri())
             wide = page.evaluate(
-                "() => ['pre', 'svg', 'img', '.katex-html']"
+                "() => ['pre', 'svg', 'img', 'table', '.katex-html']"
                 ".flatMap(e => [...document.querySelectorAll(`article ${e}`)])"
                 ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
                 ".map(e => e.outerHTML.slice(0, 100) + ' ' + e.getBoundingClientRect().right)"
