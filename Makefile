@@ -65,8 +65,8 @@ check: $(READY)  ## in seconds: format, lint and types of the code and of the ch
 	@$(PY) tools/reading.py
 	@$(PY) -m mypy
 
-test-fast: $(READY)  ## in 2 minutes: all tests but those of whole chapters, the site and the PDF
-	@$(PY) -m pytest -n $(PROCESSES) -m 'not book'
+test-fast: $(READY)  ## in 2 minutes: all tests but those of whole chapters, builds, the PDF and several machines
+	@$(PY) -m pytest -n $(PROCESSES) -m 'not long'
 
 test: $(READY)  ## in 8 minutes: all tests, which execute every chapter
 	@$(PY) _ext/chromium.py

@@ -15,17 +15,20 @@ torch.set_num_threads(1)
 
 pytest_plugins = ["browser"]
 
+# Tests that need one of these build a book or start a cluster, and are not in `make test-fast`.
+LONG = {"executed", "site", "book", "built", "ray", "torchrun"}
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests of the whole book. Where two processes run the tests, one begins with the
+    """Mark the tests that take their time. Where two processes run the tests, one begins with the
     chapters, each file's other tests stay together, so that what they share is made once, and those
     of the built site come last."""
     places = {}
     for item in items:
         needs = getattr(item, "fixturenames", ())
-        if "executed" in needs or "site" in needs:
-            item.add_marker("book")
+        if LONG.intersection(needs):
+            item.add_marker("long")
         item.add_marker(
             pytest.mark.xdist_group(item.path.name + " executed" * ("executed" in needs))
         )

@@ -16,7 +16,6 @@ from nbsrc.cifar10.__main__ import main
 from nbsrc.cifar10.run import Run
 from nbsrc.support.tensors import read_tensors
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
 # In double precision, what two processes round otherwise than one stays out of sight.
 EXACT = """
 import json, sys
@@ -46,19 +45,28 @@ with team() as together:
 """
 
 
-def ran(*command, **options):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300, **options
-    )
+@pytest.fixture
+def torchrun():
+    """What `torchrun --nproc-per-node 2` does with its further arguments."""
+
+    def ran(*arguments: str, **options) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=300,
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, **options,
+        )  # fmt: skip
+
+    return ran
 
 
-def test_two_processes_take_the_steps_of_one_batch_statistics_included(tmp_path, monkeypatch):
+def test_two_processes_take_the_steps_of_one_batch_statistics_included(
+    torchrun, tmp_path, monkeypatch
+):
     script, outs = tmp_path / "exact.py", [str(tmp_path / "one.json"), str(tmp_path / "two.json")]
     script.write_text(EXACT)
     monkeypatch.setattr(sys, "argv", ["", outs[0]])
     runpy.run_path(str(script))
-    done = ran(*TORCHRUN, str(script), outs[1])
+    done = torchrun(str(script), outs[1])
     assert done.returncode == 0, done.stderr
     one, two = (json.loads(Path(out).read_text()) for out in outs)
     for row, other in zip(one["rows"], two["rows"], strict=True):
@@ -72,7 +80,9 @@ def test_two_processes_take_the_steps_of_one_batch_statistics_included(tmp_path,
         )
 
 
-def test_a_run_of_one_process_is_gone_on_with_by_two_and_the_first_writes(tmp_path, monkeypatch):
+def test_a_run_of_one_process_is_gone_on_with_by_two_and_the_first_writes(
+    torchrun, tmp_path, monkeypatch
+):
     for split, n in (("train", 130), ("test", 41)):
         write_split(tmp_path, split, n)
     out, save = tmp_path / "run", Run.save
@@ -92,7 +102,7 @@ def test_a_run_of_one_process_is_gone_on_with_by_two_and_the_first_writes(tmp_pa
     shutil.rmtree(out)
     shutil.copytree(tmp_path / "other", out)
 
-    done = ran(*TORCHRUN, "-m", "nbsrc.cifar10", *options, "--resume")
+    done = torchrun("-m", "nbsrc.cifar10", *options, "--resume")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("epoch 2/2") == 1 and "Traceback" not in done.stderr
     two, _ = Run.load(out)
@@ -107,9 +117,9 @@ def test_a_run_of_one_process_is_gone_on_with_by_two_and_the_first_writes(tmp_pa
     assert not any("module." in name for name in read_tensors(out / "checkpoint.safetensors")[0])
 
 
-def test_bad_input_is_one_line_and_not_one_a_process(tmp_path):
+def test_bad_input_is_one_line_and_not_one_a_process(torchrun, tmp_path):
     options = ["--model", "resnet2", "--data", str(tmp_path)]
-    done = ran(*TORCHRUN, "-m", "nbsrc.cifar10", *options, cwd=tmp_path)
+    done = torchrun("-m", "nbsrc.cifar10", *options, cwd=tmp_path)
     assert done.returncode and not done.stdout
     own = [line for line in done.stderr.splitlines() if line.startswith("nbsrc.cifar10: ")]
     assert len(own) == 1 and list(tmp_path.iterdir()) == []
