@@ -143,6 +143,16 @@ def test_a_residual_net_survives_what_breaks_a_plain_one(part1):
     assert part1["swapped_2"] < 10 and part1["swapped_3"] < 10
 
 
+def test_on_photographs_the_deeper_nets_of_both_kinds_have_hardly_started(part1):
+    plain, residual = (
+        [part1[f"photo_{kind}{depth}"] for depth in (20, 56)] for kind in ("plain", "resnet")
+    )
+    assert residual[0] < plain[0] and residual[1] < plain[1]  # "ahead at either depth"
+    assert plain[1] - residual[1] < 5  # "with 56 layers by little"
+    assert min(plain[1], residual[1]) > 70 > 65 > max(plain[0], residual[0])
+    assert part1["photo_steps"] < 400  # as few as the paper's warm-up has
+
+
 def test_half_of_the_gradients_pass_the_last_relu(part1):
     assert 48 < part1["relu_passes"] < 52
     assert part1["preact_passes"] == 100
