@@ -148,7 +148,7 @@ def test_on_photographs_the_deeper_nets_of_both_kinds_have_hardly_started(part1)
         [part1[f"photo_{kind}{depth}"] for depth in (20, 56)] for kind in ("plain", "resnet")
     )
     assert residual[0] < plain[0] and residual[1] < plain[1]  # "ahead at either depth"
-    assert plain[1] - residual[1] < 5  # "with 56 layers by little"
+    assert plain[1] - residual[1] < 5  # "with 56 layers by so little"
     assert min(plain[1], residual[1]) > 70 > 65 > max(plain[0], residual[0])
     assert part1["photo_steps"] < 400  # as few as the paper's warm-up has
 
