@@ -19,6 +19,7 @@ LOOKS = {
     "single events, by entity": (palette.SKY, "D"),
     "rules": (palette.VERMILION, "s"),
     "windows": (palette.ORANGE, "^"),
+    "events in context": (palette.PURPLE, "v"),
     "together": (palette.GREEN, "P"),
 }
 

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "sequences.simulated": ("sequences", "detection", "events", "incidents", "selfsupervised",
                             "simulation", "tabular"),
     "incidents": ("support", "events", "tabular", "selfsupervised", "detection", "scoring",
-                  "training"),
+                  "sequences", "training"),
     "incidents.experiment": ("incidents", "support", "events", "tabular", "selfsupervised",
                              "detection", "simulation", "training"),
     "cifar10": ("support", "blocks", "resnet", "training"),

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from nbsrc.events.flatten import flatten
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.files import held_out_since, read_narrow, reported, write_alerts
-from nbsrc.incidents.finder import IncidentFinder
+from nbsrc.incidents.finder import IncidentFinder, as_if_unseen
 from nbsrc.incidents.past import FILE, load_past, save_past
 from nbsrc.scoring.console import (
     OUT,
@@ -114,7 +115,12 @@ def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
     past, _ = read_narrow(
         scorer, entities, args.baseline, since=since, told="counting the baseline"
     )
-    past = past.drop("uid", "field")
+    detector = scorer.detector
+    scores = past["score"].fill_null(np.nan).to_numpy()
+    scores = as_if_unseen(scores, detector.threshold_, detector.false_alarms)
+    past = past.drop("uid", "field").with_columns(
+        pl.Series("score", scores, pl.Float64).fill_nan(None)
+    )
     finder = IncidentFinder(entities).fit(past)
     if model is not None:
         if not model.exists():

@@ -22,7 +22,11 @@ EVENT = "event"  # the entity of alerts about one event that belongs to nobody
 
 
 def alerts_from_scores(
-    scored: pl.DataFrame, *, top: int = 3, within: timedelta = timedelta(hours=1)
+    scored: pl.DataFrame,
+    *,
+    top: int = 3,
+    within: timedelta = timedelta(hours=1),
+    kind: str = "unusual events",
 ) -> pl.DataFrame:
     """Alerts of event scores: an entity's highest ones in each stretch of `within`, added up.
 
@@ -35,7 +39,8 @@ def alerts_from_scores(
     stranger), `entity` and `value`, null or absent where an event belongs to nobody, and, if it is
     known, `field`: what of the event is unusual, for the reason. top: how
     many of an entity's events, at most, make an alert: its score is their sum, its rows are
-    theirs. Stretches are cut at multiples of `within` since 1970.
+    theirs. Stretches are cut at multiples of `within` since 1970. kind: what such events are
+    called, in the plural.
 
     Returns a frame of `ALERTS`, highest first, neither deduplicated (`deduplicated`) nor limited
     (`within_budget`). Raises ValueError if `top` is not positive.
@@ -75,18 +80,17 @@ def alerts_from_scores(
         pl.col("time").list.min().alias("start"),
         pl.col("time").list.max().alias("end"),
         pl.col("row").list.sort().alias("rows"),
-        pl.lit(["unusual events"], pl.List(pl.String)).alias("kinds"),
-        _reason().alias("reason"),
+        pl.lit([kind], pl.List(pl.String)).alias("kinds"),
+        _reason(kind).alias("reason"),
     )
     return ranked(alerts)
 
 
-def _reason() -> pl.Expr:
+def _reason(kind: str) -> pl.Expr:
     """How many events are unusual, whose, and by which fields."""
     n = pl.col("row").list.len()
-    events = (
-        pl.when(n == 1).then(pl.lit("1 unusual event")).otherwise(pl.format("{} unusual events", n))
-    )
+    one, many = pl.lit(f"1 {kind.removesuffix('s')}"), pl.format(f"{{}} {kind}", n)
+    events = pl.when(n == 1).then(one).otherwise(many)
     whose = (
         pl.when(pl.col("entity") == EVENT)
         .then(pl.lit(""))

@@ -5,7 +5,7 @@ OCSF's names come first, then names that other logs use, then the schema's types
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -37,6 +37,7 @@ ROLES = {
         r"src_endpoint\.location\.city", r"(.*[._])?(city|country(_?code)?|location|region)",
     ),
 }  # fmt: skip
+COORDINATES = r"src_endpoint\.location\.coordinates\.all"  # [longitude, latitude] as text
 TYPES = {"username_t": "user", "email_t": "user", "hostname_t": "host", "ip_t": "address"}
 ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7}")
 CLASSES = r"type_name", r"type_uid", r"class_name", r"class_uid", r"(.*[._])?event_?(name|type|id)"
@@ -70,6 +71,7 @@ class Entities:
     status: list[str]
     codes: list[str]
     quantities: list[str]
+    towns: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def find(
@@ -110,6 +112,7 @@ class Entities:
             _named((STATUS,), names),
             _named((CODE,), names),
             [c.column for c in amounts if _free(c.column) not in roles][:MOST_QUANTITIES],
+            _towns(rows, roles),
         )
 
     def narrow(self, rows: pl.DataFrame, time: np.ndarray) -> pl.DataFrame:
@@ -125,6 +128,11 @@ class Entities:
             there = [as_text(name, schema[name]) for name in names if name in schema]
             return pl.coalesce(*there, pl.lit(None, pl.String))
 
+        def place(names: Sequence[str]) -> pl.Expr:
+            at = [name for name in rows.columns if self.towns and re.fullmatch(COORDINATES, name)]
+            town = text(at).replace_strict(self.towns, default=text(at)) if at else None
+            return text(names) if town is None else pl.coalesce(text(names), town)
+
         def number(name: str) -> pl.Expr:
             if name not in schema:
                 return pl.lit(None, pl.Float64).alias(name)
@@ -136,7 +144,8 @@ class Entities:
         act = pl.concat_str(text(self.classes), text(self.acts), separator=": ", ignore_nulls=True)
         frame = rows.select(
             pl.Series("time", time, pl.Int64),
-            *(text(names).alias(role) for role, names in self.roles.items()),
+            *(text(names).alias(role) for role, names in self.roles.items() if role != "place"),
+            *(place(names).alias("place") for role, names in self.roles.items() if role == "place"),
             pl.when(act != "").then(act).alias("act"),
             pl.any_horizontal(*failed, pl.lit(False)).fill_null(False).alias("failed"),
             *map(number, self.quantities),
@@ -149,6 +158,19 @@ class Entities:
         if EVERY in self.entities:
             frame = frame.with_columns(pl.lit(EVERY).alias(EVERY))
         return frame
+
+
+def _towns(rows: pl.DataFrame, roles: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The name that is most often with each coordinates."""
+    at = [name for name in rows.columns if re.fullmatch(COORDINATES, name)]
+    if not at or "place" not in roles:
+        return {}
+    both = rows.select(pl.col(at[0]).alias("at"), pl.col(roles["place"][0]).alias("town"))
+    counts = both.drop_nulls().group_by("at", "town").len()
+    best = counts.sort("len", "town", descending=[True, False]).unique(
+        "at", keep="first", maintain_order=True
+    )
+    return dict(best.select("at", "town").sort("at").iter_rows())
 
 
 def _free(name: str) -> str:

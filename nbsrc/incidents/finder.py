@@ -1,15 +1,18 @@
-"""What the command runs: entity windows and single-event scores, each beside its past, in one list
-of alerts."""
+"""What the command runs: entity windows, events in their context and single-event scores, each
+beside its past, in one list of alerts."""
 
 import numpy as np
 import polars as pl
 
+from nbsrc.detection.base import HELD_OUT, threshold
 from nbsrc.incidents.alerts import alerts_from_scores, deduplicated
+from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import EVERY, PAIR, Entities
 from nbsrc.incidents.surprise import DAY, WindowSurprise
 from nbsrc.incidents.together import Rate, together
 
 TOP = 3  # single events of one entity and hour that make an alert
+WINDOWS, CONTEXT, SINGLES = "windows", "events in context", "single events"
 
 
 class IncidentFinder:
@@ -23,30 +26,55 @@ class IncidentFinder:
         self.entities = entities
 
     def fit(self, past: pl.DataFrame) -> "IncidentFinder":
-        """Learn from past events. Scores of past events count where the detector was not trained
-        on them; others must be null. Raises ValueError if no event has a time."""
-        self.windows_ = WindowSurprise(self.entities).fit(past)
-        self.rates_ = {"windows": Rate(self.windows_.past_scores_, self.windows_.days_)}
-        scored = past.filter(pl.col("score").is_not_null(), pl.col("time") != 0)
+        """Learn from past events. Each list's scores are compared with those of the past's last
+        part by a list that has not seen it, so that they mean what they will mean on new events.
+
+        Scores of past events count where the detector was not trained on them (`as_if_unseen`);
+        others must be null. Raises ValueError if no event has a time."""
+        timed = past.drop("row", strict=False).filter(pl.col("time") != 0).with_row_index("row")
+        timed = timed.with_columns(pl.col("row").cast(pl.Int64))
+        if timed.is_empty():
+            raise ValueError("no past event has a time: without one there is no hour and no day")
+        self.windows_ = WindowSurprise(self.entities).fit(timed)
+        self.context_ = ContextSurprise(self.entities).fit(timed)
+        since = timed["time"].quantile(1 - HELD_OUT, "lower")
+        recent = timed.filter(pl.col("time") >= since)
+        earlier = timed.filter(pl.col("time") < since)
+        trial = WindowSurprise(self.entities).fit(earlier if earlier.height else timed)
+        held_out = {
+            WINDOWS: (recent, trial.alerts(recent)),
+            CONTEXT: (self.context_.held_out_, alerts_from_scores(self.context_.held_out_)),
+        }
+        scored = timed.filter(pl.col("score").is_not_null())
         if scored.height:
-            low, high = (int(t) for t in scored.select(l=pl.min("time"), h=pl.max("time")).row(0))
-            alerts = self._single(scored)["score"].to_numpy()
-            self.rates_["single events"] = Rate(alerts, max((high - low) / DAY, 1 / 24))
+            held_out[SINGLES] = scored, self._single(scored)
+        self.rates_ = {
+            name: Rate(deduplicated(alerts)["score"].to_numpy(), _days(events))
+            for name, (events, alerts) in held_out.items()
+            if alerts.height
+        }
         return self
 
     def lists(self, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
         """The alerts of each method by itself, not deduplicated."""
-        found = {"windows": self.windows_.alerts(events)}
-        if "single events" in self.rates_:
-            timed = events.filter(pl.col("score").is_not_null(), pl.col("time") != 0)
-            found["single events"] = self._single(timed)
+        found = {
+            WINDOWS: self.windows_.alerts(events),
+            CONTEXT: alerts_from_scores(self.context_.scores(events), kind="unexpected events"),
+        }
+        scored = events.filter(pl.col("score").is_not_null(), pl.col("time") != 0)
+        if scored.height and SINGLES in self.rates_:
+            found[SINGLES] = self._single(scored)
         return found
 
     def alerts(self, events: pl.DataFrame) -> pl.DataFrame:
         """One list of alerts, highest first: a frame of `nbsrc.incidents.alerts.ALERTS`. The score
         is -log of the number of such alerts that the past had a day."""
-        lists = self.lists(events)
-        return together({name: (alerts, self.rates_[name]) for name, alerts in lists.items()})
+        return self.together(self.lists(events))
+
+    def together(self, lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
+        """`alerts`, from what `lists` gave."""
+        nothing = Rate(np.zeros(1), 1.0)  # of a past without any such alert
+        return together({n: (own, self.rates_.get(n, nothing)) for n, own in lists.items()})
 
     def _single(self, events: pl.DataFrame) -> pl.DataFrame:
         owners = [name for name in self.entities.entities if name not in (PAIR, EVERY)]
@@ -64,6 +92,12 @@ class IncidentFinder:
         return alerts_from_scores(scored, top=TOP)
 
 
+def _days(events: pl.DataFrame) -> float:
+    """How long events go on, in days; at least an hour."""
+    low, high = events.select(low=pl.min("time"), high=pl.max("time")).row(0)
+    return max(float(high - low) / DAY, 1 / 24)
+
+
 def singles(events: pl.DataFrame) -> pl.DataFrame:
     """Alerts of single events, ranked one by one: what Part 3 gives."""
     return deduplicated(alerts_from_scores(events.select("row", "time", "score")), shared=1.0)
@@ -77,3 +111,18 @@ def with_scores(
     padded = np.concatenate([np.full(events.height - n, np.nan), scores])
     score = pl.Series("score", padded, pl.Float64).fill_nan(None)
     return events.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64), score)
+
+
+def as_if_unseen(scores: np.ndarray, limit: float, false_alarms: float) -> np.ndarray:
+    """Scores of events that a detector has compared with themselves, as it would score others.
+
+    What it has seen never exceeds the largest that it has seen, and new events do. A detector's
+    `threshold_` comes from events as if they were new; the scores are stretched to have as many
+    above it. limit: that threshold, of the share `false_alarms`.
+
+    >>> as_if_unseen(np.array([1.0, 2.0, 4.0]), 6.0, 0.1).tolist()
+    [1.5, 3.0, 6.0]
+    """
+    known = scores[~np.isnan(scores)]
+    own = threshold(known, false_alarms) if len(known) else 0.0
+    return scores * max(1.0, limit / own) if own > 0 else scores

@@ -12,7 +12,7 @@ from nbsrc.support.command import first_line
 from nbsrc.support.files import whole
 
 FILE = "incidents.parquet"
-FORMAT = "1"
+FORMAT = "2"
 
 
 def save_past(past: pl.DataFrame, entities: Entities, folder: Path) -> None:

@@ -78,7 +78,7 @@ def sentence(window: dict[str, Any]) -> str:
     told = {
         "count": f"{amount:.0f} events of {whose} in {span}",
         "failed": f"{amount:.0f} failures of {whose} in {span}",
-        "beat": f"{amount:.0f} events of {whose} {beat(window['gap'] or 0)}",
+        "beat": f"{amount:.0f} events of {whose} at a beat of {duration(window['gap'] or 0)}",
         "distinct": f"{amount:.0f} {plural(of, amount)} with {whose} in {span} ({values})",
         "sum": f"{of} of {whose} add up to {short(amount)} in {span}",
         "most": f"{of} of {whose} reaches {short(amount)}",
@@ -88,11 +88,6 @@ def sentence(window: dict[str, Any]) -> str:
     most = f"at most {short(limit)}" if limit else "none"
     within = f"in {'an hour' if window['period'] == 'hour' else 'a day'}"
     return f"{told}; usual for {whom}: {most} {within}"
-
-
-def beat(gap: float) -> str:
-    """How far apart events are, by their median gap in milliseconds."""
-    return "less than a second apart" if gap < 1000 else f"at a beat of {duration(gap)}"
 
 
 def kin(entity: str) -> str:

@@ -53,11 +53,6 @@ class WindowSurprise:
         # of a past shorter than its windows, all count
         warm = table.filter(pl.col("window") >= first)
         self.past_ = warm if warm.height else table
-        parts = self.past_.partition_by("entity", "period", as_dict=True).items()
-        best = self._scores(((str(e), str(p), part) for (e, p), part in parts), same=True).group_by(
-            "entity", "value", pl.from_epoch("end", "ms").dt.date().alias("day")
-        )
-        self.past_scores_ = best.agg(pl.col("score").max())["score"].to_numpy()
         return self
 
     def windows(self, events: pl.DataFrame) -> pl.DataFrame:
@@ -65,16 +60,14 @@ class WindowSurprise:
         `measure` (the one that surprises most) and `amount` (its value).
 
         events: with `row`, their positions."""
-        return self._scores(window_parts(events, self.entities, self.seen_), same=False)
+        return self._scores(window_parts(events, self.entities, self.seen_))
 
-    def _scores(
-        self, tables: Iterable[tuple[str, str, pl.DataFrame]], *, same: bool
-    ) -> pl.DataFrame:
+    def _scores(self, tables: Iterable[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
         parts: list[pl.DataFrame] = []
         for entity, period, own in tables:
             past = self.past_.filter(entity=entity, period=period)
             if past.height:
-                parts += _surprises(past, own, self.days_, same=same)
+                parts += _surprises(past, own, self.days_)
         if not parts:
             return pl.DataFrame(schema=_SCORED)
         best = pl.col("measure", "amount").sort_by("surprise", "measure").last()
@@ -136,11 +129,9 @@ _SCORED = pl.Schema({
 })  # fmt: skip
 
 
-def _surprises(
-    past: pl.DataFrame, new: pl.DataFrame, days: float, *, same: bool
-) -> Iterator[pl.DataFrame]:
+def _surprises(past: pl.DataFrame, new: pl.DataFrame, days: float) -> Iterator[pl.DataFrame]:
     """For each measure the new windows that it makes surprising: `KEYS`, `measure`, `amount`,
-    `about` (what it measures), `surprise` (nats). same: the new ones are the past's own."""
+    `about` (what it measures), `surprise` (nats)."""
     place = pl.concat([past["value"], new["value"]]).rank("dense").to_numpy().astype(np.int64) - 1
     before, now = place[: past.height], place[past.height :]
     for measure in new.columns:
@@ -150,8 +141,7 @@ def _surprises(
         if not amounts.any():
             continue
         own = _deviation(np.log1p(old.clip(0)), before, np.log1p(amounts.clip(0)), now)
-        beside_own = own[0] if same else own[1]
-        nats = (rarity(old, amounts, days) + rarity(own[0], beside_own, days)) / 2
+        nats = (rarity(old, amounts, days) + rarity(*own, days)) / 2
         keep = (amounts > 0) & (nats > LEAST)
         yield new.filter(pl.Series(keep)).select(
             *KEYS,

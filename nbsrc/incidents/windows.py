@@ -13,6 +13,7 @@ from nbsrc.incidents.entities import PAIR, Entities
 HOUR = 3_600_000  # milliseconds
 PERIODS = {"hour": HOUR, "day": 24 * HOUR}
 EVEN = 0.15  # gaps within this share of their median are a beat
+SHORTEST = 1000  # milliseconds of a beat: what comes at once is a burst
 FEWEST_BEATS, SHARE_BEATS = 6, 0.6  # of an entity's gaps in a window
 KEYS = ("entity", "value", "period", "window", "start", "end")
 
@@ -106,9 +107,10 @@ def _measures(entity: str, entities: Entities) -> list[pl.Expr]:
 
 def is_even() -> pl.Expr:
     """Whether the gap before an event is about as long as the median one: by the median absolute
-    deviation one late call of many breaks no beat."""
+    deviation one late call of many breaks no beat. Events that come at once are a burst and no
+    beat: the gaps of a beat have a median of a second or more."""
     middle = pl.col("gap").median()
-    return (pl.col("gap") - middle).abs() <= EVEN * middle
+    return ((pl.col("gap") - middle).abs() <= EVEN * middle) & (middle >= SHORTEST)
 
 
 def _novelties(

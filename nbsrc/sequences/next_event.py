@@ -90,9 +90,9 @@ class NextEventSurprise:
 
     def fit(self, encoded: EncodedEvents, streams: Streams) -> "NextEventSurprise":
         """Learn from past events and the streams that they make up."""
-        low, middle, high = np.nanquantile(
-            np.concatenate(gaps(streams, encoded.time)), (0.25, 0.5, 0.75)
-        )
+        known = np.concatenate(gaps(streams, encoded.time))
+        known = known[~np.isnan(known)]
+        low, middle, high = np.quantile(known if len(known) else np.zeros(1), (0.25, 0.5, 0.75))
         self.gap_ = float(middle), max(float(high - low), 0.1)
         owners = objects_of((*encoded.numeric_names, "gap.seconds", *encoded.categorical_names))
         names = sorted(set(owners))
