@@ -2,6 +2,7 @@
 files, and one clear line where something is wrong."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from nbsrc.incidents import files as incident_files
 from nbsrc.incidents.__main__ import main
+from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.together import Rate
 
 START, DAY, MINUTE = 1772409600000, 86_400_000, 60_000
@@ -41,8 +43,17 @@ def write(path, events):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def briefly():
+    """Train the network of events in context for a few steps only."""
+    with pytest.MonkeyPatch.context() as patched:
+        few = partial(ContextSurprise, steps=5)
+        patched.setattr("nbsrc.incidents.finder.ContextSurprise", few)
+        yield
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, briefly) -> Path:
     """past.jsonl, six days; new.jsonl, two days with one address that tries all accounts."""
     folder = tmp_path_factory.mktemp("incidents")
     write(folder / "past.jsonl", make_events(1500, seed=1, days=6))

@@ -1,9 +1,12 @@
 """The table of incidents found can be trusted: no label reaches what is fitted, every method is
 judged on the same incidents, and a run that stopped goes on."""
 
+from functools import partial
+
 import polars as pl
 import pytest
 
+from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.experiment import METHODS, incident_experiment, main, stream
 from nbsrc.incidents.measure import BUDGETS
 from nbsrc.incidents.rules import rule_alerts
@@ -11,6 +14,8 @@ from nbsrc.support.results import read_result
 
 
 def test_every_method_is_judged_on_the_same_incidents_and_a_run_goes_on(tmp_path, monkeypatch):
+    few = partial(ContextSurprise, steps=5)
+    monkeypatch.setattr("nbsrc.incidents.finder.ContextSurprise", few)
     table = incident_experiment([3], pasts=["clean"], events=4000, epochs=0)
     assert set(table["method"]) == set(METHODS)
     for method in METHODS:
