@@ -50,22 +50,6 @@ def test_a_clean_past_has_no_incident_and_a_contaminated_one_repeats_them():
     assert rule_alerts(clean, new).height >= 0
 
 
-def test_an_account_that_would_have_to_fly_breaks_a_rule_and_one_that_takes_the_train_does_not():
-    def logons(*stops):
-        rows = [{"time": int(hour * 3_600_000), "class_uid": 3002, "user.name": "cy",
-                 "status_id": 1, "src_endpoint.location.coordinates.all": at}
-                for hour, at in stops]  # fmt: skip
-        return pl.DataFrame(rows)
-
-    berlin, boston, warsaw = "13.4,52.52", "-71.06,42.36", "21.01,52.23"
-    past = logons((0, berlin))
-    (alert,) = rule_alerts(past, logons((1, berlin), (2, boston))).head(1).iter_rows(named=True)
-    assert alert["value"] == "cy" and "km/h" in alert["reason"]
-    assert alert["score"] * 1000 == pytest.approx(6084, rel=0.01)  # km from Berlin to Boston
-    assert rule_alerts(past, logons((1, berlin), (2, warsaw))).is_empty()  # 517 km
-    assert rule_alerts(past, logons((1, berlin), (9, boston))).is_empty()
-
-
 def test_rules_find_a_spray_from_one_address_and_name_its_events():
     spray = pl.DataFrame(
         {

@@ -20,6 +20,8 @@ FOLLOWED = ("user", "address")
 # What is said of whom, with whom, and what was done: a surprise is of such an object as a whole.
 OBJECTS = {"user": "source", "host": "source", "address": "source", "place": "source",
            "destination": "target", "act": "what", "failed": "what"}  # fmt: skip
+SCORES = {"row": pl.Int64, "time": pl.Int64, "score": pl.Float32, "entity": pl.String,
+          "value": pl.String}  # fmt: skip
 
 
 class ContextSurprise:
@@ -32,8 +34,8 @@ class ContextSurprise:
 
     entities: where events tell what they are about. Events are as `Entities.narrow` gives them;
     those without a time are left out. Learned: `encoder_`, `surprise_`, `recent_` (the last past
-    events of each stream) and `held_out_`, the scores of the past's last part as `scores` gives
-    them: training does not see them."""
+    events of each stream; none where there was nothing to learn from) and `held_out_`, the scores
+    of the past's last part as `scores` gives them: training does not see them."""
 
     def __init__(self, entities: Entities, *, seed: int = 0, steps: int = STEPS) -> None:
         self.entities = entities
@@ -50,6 +52,9 @@ class ContextSurprise:
         self.encoder_ = EventEncoder().fit(self._fields(past))
         encoded = self._encoded(past)
         streams = streams_of(past.select(self.followed), encoded.time)
+        self.held_out_, self.recent_ = pl.DataFrame(schema=SCORES), past.clear()
+        if not streams.rows or not encoded.cardinalities:  # nobody to follow, or nothing to predict
+            return self
         network = NETWORKS["Residual TCN"]
         self.surprise_ = NextEventSurprise(network, seed=self.seed, steps=self.steps)
         self.surprise_.fit(encoded, streams)
@@ -66,6 +71,8 @@ class ContextSurprise:
         milliseconds), `score` (higher is stranger), `entity`, `value`.
 
         events: with `row`, their positions."""
+        if self.recent_.is_empty():
+            return self.held_out_.clear()
         new = _in_time(events)
         columns = self.recent_.columns
         both = pl.concat([self.recent_, new.select(columns)], how="vertical_relaxed")

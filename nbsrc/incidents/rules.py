@@ -15,7 +15,6 @@ MINUTE, HOUR = 60_000, 3_600_000
 LOGON, CALL, PROCESS, FLOW, HTTP = 3002, 6003, 1007, 4001, 4002  # OCSF classes
 RIGHTS = ["AttachUserPolicy", "CreateAccessKey", "UpdateLoginProfile", "AssumeRole",
           "GetSecretValue"]  # fmt: skip
-EARTH = 6371.0  # km, its mean radius
 EVEN = 0.1  # median absolute deviation of gaps over their median
 
 
@@ -39,14 +38,14 @@ def _is(class_uid: int) -> pl.Expr:
 
 _gaps = pl.col("time").sort().diff().drop_nulls()
 _spread = (_gaps - _gaps.median()).abs().median() / _gaps.median()
-_travels = pl.col("class").is_in([LOGON, CALL])
+_wait = (pl.col("time").max() - pl.col("time").min()).clip(MINUTE)
 RULES = (
     Rule("accounts that fail from one address", _is(LOGON) & pl.col("failed"), "address", 2 * HOUR,
          pl.col("user").n_unique(), 3),
     Rule("failed logons of one account", _is(LOGON) & pl.col("failed"), "user", 10 * MINUTE,
          pl.len(), 4),
-    Rule("km/h between towns of one account", _travels & ~pl.col("failed"), "user",
-         2 * HOUR, pl.col("speed").max(), 1000),
+    Rule("towns of one account", pl.col("class").is_in([LOGON, CALL]) & ~pl.col("failed"), "user",
+         HOUR, pl.col("place").drop_nulls().n_unique(), 2),
     Rule("rights that one account gives and uses", _is(CALL) & pl.col("operation").is_in(RIGHTS),
          "user", HOUR, pl.col("operation").n_unique(), 4),
     Rule("bytes from one address to one destination",
@@ -92,31 +91,14 @@ def _fields(rows: pl.DataFrame) -> pl.DataFrame:
         address.alias("address"),
         first("http_request.url.hostname", "dst_endpoint.hostname").alias("destination"),
         pl.format("{} > {}", address, target).alias("pair"),
-        first("src_endpoint.location.coordinates.all").cast(pl.String).alias("at"),
+        first("src_endpoint.location.city").alias("place"),
         (first("status_id") == 2).fill_null(False).alias("failed"),
         first("api.operation").alias("operation"),
         first("process.name").cast(pl.String).str.replace(r"\.\w+$", "").alias("program"),
         first("traffic.bytes_out").cast(pl.Float64).alias("bytes_out"),
         first("http_response.code").cast(pl.Int64).alias("code"),
     )
-    fields = fields.drop_nulls("time").with_row_index("place")
-    return fields.join(_speeds(fields), on="place", how="left", maintain_order="left")
-
-
-def _speeds(fields: pl.DataFrame) -> pl.DataFrame:
-    """How fast an account came to where its logon or call is from, in km/h: `place`, `speed`."""
-    located = fields.filter(_travels & ~pl.col("failed"), pl.col("at").str.contains(","))
-    degrees = [pl.col("at").str.split(",").list.get(i).cast(pl.Float64, strict=False)
-               for i in (0, 1)]  # fmt: skip
-    stops = located.select(
-        "place", "user", "time", *(d.radians().alias(n) for d, n in zip(degrees, "xy", strict=True))
-    ).sort("user", "time")
-    before = {n: pl.col(n).shift().over("user") for n in ("x", "y", "time")}
-    half = [((pl.col(n) - before[n]) / 2).sin().pow(2) for n in ("x", "y")]
-    chord = half[1] + pl.col("y").cos() * before["y"].cos() * half[0]  # haversine
-    km = 2 * EARTH * chord.clip(0, 1).sqrt().arcsin()
-    hours = (pl.col("time") - before["time"]).clip(10 * MINUTE) / HOUR
-    return stops.select("place", (km / hours).alias("speed"))
+    return fields.drop_nulls("time")
 
 
 def _alerts(rule: Rule, before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:

@@ -46,7 +46,7 @@ class ColumnEmbeddings(nn.Module):
         super().__init__()
         sizes = torch.tensor(cardinalities, dtype=torch.int64)
         self.widths = [embedding_width(n) for n in cardinalities]
-        rows = torch.tensor(self.widths, dtype=torch.int64) // CHUNK  # table rows of one category
+        rows = torch.tensor(self.widths) // CHUNK  # table rows of one category
         # The i-th table row read for an event is start[i] + index of column[i] * stride[i].
         column = torch.repeat_interleave(torch.arange(len(sizes)), rows)
         self.rows = (sizes * rows).tolist()  # of the table, that each column has
