@@ -229,7 +229,7 @@ def plot_map(position: np.ndarray, group: pl.Series, marked: np.ndarray) -> None
 
 def plot_scenarios(found: pl.DataFrame, methods: Mapping[str, Look]) -> None:
     """ROC AUC by scenario, a row each, in the order of the first method's: mean over seeds and
-    range, from `detection_experiment`'s table."""
+    range, from the tables of `evaluate`."""
     by = found.filter(pl.col("scenario") != "all").group_by("scenario", "method")
     spread = by.agg(
         pl.mean("roc_auc"), pl.min("roc_auc").alias("low"), pl.max("roc_auc").alias("high")

@@ -1,7 +1,8 @@
-"""The command's detector: each ranker against a slow and plain way to its numbers, and what the
-mean of them finds that one alone does not."""
+"""The command's detector: each ranker against a slow and plain way to its numbers, and what all of
+them together find that one alone does not."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
-from nbsrc.detection.combined import WEIGHTS, CombinedDetector, Rankers
-from nbsrc.detection.extremes import Extremes
+from nbsrc.detection.combined import CombinedDetector, Rankers, tail_threshold
+from nbsrc.detection.fields import densities, extremes
 from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.neighbours import Neighbours
 from nbsrc.detection.surprise import SurpriseDetector
@@ -61,7 +62,7 @@ def test_trees_from_arrays_score_as_scikit_learns(rows, columns):
 
 def test_fields_are_far_out_by_the_share_of_past_events_that_are_as_far(past, new):
     frequencies = Frequencies.of(past)
-    found = Extremes.of(past, frequencies).nats(frequencies, *tensors(new)).numpy()
+    found = extremes(past, frequencies).look_up(frequencies, *tensors(new)).numpy()
     n = len(past.time)
 
     def nats(as_far, beyond=0.0):
@@ -87,8 +88,8 @@ def test_what_never_came_is_rarer_than_what_came_once(past):
     frequencies = Frequencies.of(past)
     unseen, column = past.categorical.copy(), 5
     unseen[:, column] = 1
-    seen = Extremes.of(past, frequencies).nats(frequencies, *tensors(past))[:, 3 + column]
-    never = Extremes.of(past, frequencies).nats(
+    seen = extremes(past, frequencies).look_up(frequencies, *tensors(past))[:, 3 + column]
+    never = extremes(past, frequencies).look_up(
         frequencies, *tensors(replace(past, categorical=unseen))
     )[:, 3 + column]
     assert never.min() > seen.max()
@@ -97,7 +98,7 @@ def test_what_never_came_is_rarer_than_what_came_once(past):
 def test_the_tenth_neighbour_is_another_event(past, new):
     columns = Frequencies.of(past).columns(*tensors(past))
     others = Frequencies.of(past).columns(*tensors(new))
-    near = NearestNeighbors(n_neighbors=11).fit(columns[:50])
+    near = NearestNeighbors(n_neighbors=11, metric="manhattan").fit(columns[:50])
     neighbours = Neighbours(columns[:50])
     np.testing.assert_allclose(
         neighbours.score(others), near.kneighbors(others)[0][:, 9], rtol=1e-3, atol=1e-3
@@ -109,30 +110,108 @@ def test_the_tenth_neighbour_is_another_event(past, new):
     np.testing.assert_allclose(found[50:], wanted[50:, 9], rtol=1e-3, atol=1e-3)
 
 
-def test_a_score_is_the_mean_of_four_rankers_in_units_of_their_own_past(fitted, past, new, model):
-    """Each part less its median in the past, over the mean of what exceeds it."""
+def density(past, values):
+    """-log of the share of past values in a value's bin of ten, over that in the fullest."""
+    edges = np.linspace(past.min(), past.max(), 11)
+    bins = [(past >= a) & (past < b) for a, b in pairwise(edges)]
+    bins[-1] |= past == edges[-1]
+    counts = np.array([own.sum() for own in bins])
+    out = []
+    for x in values:
+        own = [n for n, a, b in zip(counts, edges[:-1], edges[1:], strict=True) if a <= x < b]
+        own += [counts[-1]] * int(x == edges[-1])
+        out.append(-np.log((own[0] if own else 0) / counts.max() + 0.1))
+    return np.array(out)
+
+
+def test_few_past_values_nearby_make_a_field_unusual_in_a_gap_as_beyond_them_all():
+    """Values are rounded to hundredths, as the tables are: here they are given so."""
+    rng = np.random.default_rng(0)
+    heaps = np.concatenate([rng.normal(-3, 0.2, 200), rng.normal(3, 0.2, 100)]).round(2)
+    past = numbers(np.stack([heaps, rng.normal(size=300).round(2)], 1))
+    new = numbers(np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 0.0], [9.0, -9.0], [-3.3, 1.5]]))
+    frequencies = Frequencies.of(past)
+    found = densities(past, frequencies).look_up(frequencies, *tensors(new)).numpy()
+    for i in range(2):
+        wanted = density(past.numeric[:, i].astype(float), new.numeric[:, i].astype(float))
+        np.testing.assert_allclose(found[:, i], wanted, atol=1e-6)
+    assert found[2, 0] == found[3, 0] == found[:, 0].max() > found[1, 0] > found[0, 0]
+
+
+def test_a_rare_category_is_a_bin_of_its_own(past, new):
+    frequencies = Frequencies.of(past)
+    found = densities(past, frequencies).look_up(frequencies, *tensors(new)).numpy()[:, 3:]
+    for i, values in enumerate(past.categorical.T):
+        counts = np.bincount(values, minlength=past.cardinalities[i])
+        wanted = -np.log(counts / counts.max() + 0.1)[new.categorical[:, i]]
+        np.testing.assert_allclose(found[:, i], wanted, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """One column of whole numbers, known as categories: 1, 2, 3, 4 and 50, often; indices are in
+    another order."""
+    values = np.array([np.nan, np.nan, 3, 50, 1, 4, 2])
+    categorical = np.repeat([4, 6, 2, 5, 3], [30, 40, 50, 30, 10])[:, None]
+    none = np.zeros((160, 0), np.float32)
+    return EncodedEvents(
+        none, categorical, (7,), (), ("f",), np.zeros(160, np.int64), numbers=(values,)
+    )
+
+
+def test_whole_numbers_keep_their_order_beside_how_rare_they_are(whole):
+    """50 is further from 1 than 4 is, to trees and distances, and alone in its bin."""
+    frequencies = Frequencies.of(whole)
+    every = torch.zeros((7, 0)), torch.arange(7)[:, None]
+    columns = frequencies.columns(*every)
+    assert columns.shape == (7, 2)
+    came = np.repeat([1, 2, 3, 4, 50], [30, 40, 50, 30, 10])
+    median, spread = np.median(came), np.diff(np.quantile(came, [0.25, 0.75]))[0]
+    wanted = ((np.array([3, 50, 1, 4, 2]) - median) / spread).clip(-10, 10)
+    np.testing.assert_allclose(columns[2:, 1], wanted, rtol=1e-6)
+    assert columns[:2, 1].tolist() == [0, 0]  # missing and unseen ones have no number
+    found = densities(whole, frequencies).look_up(frequencies, *every)[:, 0]
+    as_category = -np.log(np.array([50, 10, 30, 30, 40]) / 50 + 0.1)
+    past = wanted[[2, 4, 0, 3, 1]].repeat([30, 40, 50, 30, 10])
+    np.testing.assert_allclose(found[2:], as_category + density(past, wanted), rtol=1e-5)
+
+
+def test_columns_without_an_order_have_no_number(past):
+    frequencies = Frequencies.of(past)
+    assert len(frequencies.ordered) == 0 and not frequencies.number.any()
+    assert frequencies.columns(*tensors(past)).shape == (400, 9)
+
+
+def test_a_score_adds_up_how_rare_the_rankers_scores_are_in_their_own_past(
+    fitted, past, new, model
+):
+    """-log of the share of past scores that are as large, each with its weight."""
     surprise = SurpriseDetector(model).fit(past)
-    held_out = surprise.held_out_.numpy()
-
-    def sums(rarity):
-        return np.stack([np.sort(rarity, 1)[:, -3:].sum(1), rarity.sum(1)], 1)
-
-    objects = surprise.objects()
-    with torch.inference_mode():
-        rarity = objects(*tensors(new))[0].numpy()
+    held_out = np.sort(surprise.held_out_.numpy(), 1)[:, -3:].sum(1)
     rankers, usual = Rankers.of(past, 0)
     columns = rankers.frequencies.columns(*tensors(new))
-    far = np.sort(rankers.extremes.nats(rankers.frequencies, *tensors(new)).numpy(), 1)
-    parts = [*sums(rarity).T, far[:, -3:].sum(1), far[:, -10:].sum(1)]
+    far = np.sort(extremes(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new)))
+    dense = densities(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new))
+    parts = [surprise.decision_function(new), far[:, -10:].sum(1), dense.sum(1).numpy()]
     parts += [rankers.trees.score(columns).numpy(), rankers.neighbours.score(columns).numpy()]
+    share = 6 / 9
     wanted = np.zeros(len(new.time))
-    for part, own, weight in zip(parts, [*sums(held_out).T, *usual.T], WEIGHTS, strict=True):
-        own = np.asarray(own)
+    weights = (2 * share, 1, 1 - share, 1 - share, 1 - share)
+    for part, own, weight in zip(parts, [held_out, *usual.numpy().T], weights, strict=True):
         median = np.sort(own)[(len(own) - 1) // 2]
-        scaled = (part - median) / (own[own > median] - median).mean()
-        wanted += weight * np.maximum(scaled, -1)
-    np.testing.assert_allclose(fitted.decision_function(new), wanted, rtol=1e-3, atol=1e-3)
-    assert sum(WEIGHTS) == 1
+        unit = (own[own > median] - median).mean()
+        for row, x in enumerate(part):
+            as_large = (own / unit > x / unit - 1e-3).sum()
+            beyond = max(0, (x - own.max()) / unit)
+            wanted[row] += weight * (-np.log((as_large + 0.5) / (len(own) + 1)) + beyond)
+    np.testing.assert_allclose(fitted.decision_function(new), wanted, rtol=1e-3, atol=2e-2)
+
+
+def test_what_the_network_counts_for_is_the_share_of_categories_without_an_order(past, whole):
+    assert Rankers.of(past, 0)[0].weights().tolist() == pytest.approx([4 / 3, 1, *3 * [1 / 3]])
+    assert Rankers.of(whole, 0)[0].weights().tolist() == [0, 1, 1, 1, 1]
+    table = numbers(np.random.default_rng(0).normal(size=(50, 3)))
+    assert Rankers.of(table, 0)[0].weights().tolist() == [0, 1, 1, 1, 1]
 
 
 def test_a_saved_detector_is_the_same_and_one_of_another_version_is_refused(fitted, new, tmp_path):
@@ -161,12 +240,22 @@ def test_the_threshold_keeps_to_its_budget_on_events_of_the_same_kind(fitted, sm
     assert 0.01 < flagged.mean() < 0.15
 
 
-def test_a_budget_that_the_past_is_too_short_for_raises_the_threshold(past, model, small_events):
-    """Of 60 held-out events, one in a thousand is none: the largest score is not the limit."""
-    largest = CombinedDetector(model, false_alarms=1 / 60.1).fit(past)
+def test_a_threshold_is_exceeded_by_the_share_that_was_asked_for(past, model, small_events):
+    """Also where it is less than one of the 60 held-out events."""
+    rng = np.random.default_rng(0)
+    new = rng.exponential(size=100_000)
+    for share in (0.5, 0.05, 0.01, 0.001):
+        limits = [tail_threshold(rng.exponential(size=2000), share) for _ in range(20)]
+        flagged = np.mean([(new > limit).mean() for limit in limits])
+        assert share / 1.5 < flagged < share * 1.5
+    with pytest.raises(ValueError, match="false_alarms=1"):
+        tail_threshold(np.zeros(3), 1)
+    assert tail_threshold(np.zeros(100), 0.001) == 0
     rare = CombinedDetector(model, false_alarms=0.001).fit(past)
-    assert rare.threshold_ > largest.threshold_ + 1
-    assert rare.predict(small_events(2000, seed=7)[0]).mean() < 0.01
+    often = CombinedDetector(model, false_alarms=0.01).fit(past)
+    assert rare.threshold_ > often.threshold_ + 1
+    flagged = [d.predict(small_events(4000, seed=7)[0]).mean() for d in (rare, often)]
+    assert flagged[0] < 0.004 and 0.002 < flagged[1] < 0.04
 
 
 def test_a_quantity_that_is_far_out_is_not_drowned_by_categories(fitted, new, model):
@@ -199,7 +288,16 @@ def test_a_table_of_numbers_that_are_all_a_little_off_is_seen():
         average_precision_score(odd, detector(model).fit(past).decision_function(numbers(new)))
         for detector in (CombinedDetector, SurpriseDetector)
     ]
-    assert found[0] > 0.5 and found[0] > found[1] + 0.1
+    assert found[0] > 0.7 and found[0] > found[1] + 0.1
+
+
+def test_forty_events_of_one_column_are_enough():
+    rng = np.random.default_rng(0)
+    past = numbers(rng.normal(size=(40, 1)))
+    model = masked_model(past, seed=0, d_block=8).eval()
+    new = numbers(np.array([[0.0], [9.0]]))
+    scores = CombinedDetector(model).fit(past).decision_function(new)
+    assert scores[1] > scores[0] + 5
 
 
 def test_a_column_that_never_varied_and_a_past_of_one_kind_are_no_obstacle(model, past, new):

@@ -3,31 +3,14 @@
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbsrc import training
 from nbsrc.detection import experiment
-from nbsrc.detection.base import held_out
-from nbsrc.detection.experiment import (
-    CONTAMINATION,
-    detect_once,
-    detection_experiment,
-    evaluate,
-    measured,
-    stream,
-)
-from nbsrc.detection.methods import METHODS, Method
+from nbsrc.detection.experiment import CONTAMINATION, evaluate, stream
+from nbsrc.detection.methods import METHODS
 from nbsrc.tabular.encoded import rows_of
 
 USUAL = [name for name, method in METHODS.items() if not method.reads_network]
-
-
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch):
-    """Runs this small take less time than a second process takes to start; that processes side by
-    side give the same is tested in test_degradation."""
-    monkeypatch.setattr(training, "cpu_count", lambda: 1)
 
 
 def usual_scores(name, past, new):
@@ -111,119 +94,9 @@ def test_simulated_events_are_flattened_in_pieces_and_keep_their_scenarios(monke
     assert rows["more"].to_list() == [None, None, None, 1, None]
 
 
-class Counting:
-    """A ranker whose scores tell which method it is and what its network has learned."""
-
-    def __init__(self, model, seed, number):
-        self.model, self.seed, self.number = model, seed, number
-
-    def fit(self, baseline):
-        self.baseline = baseline
-        if self.number < 3:
-            self.threshold_ = 10.0 * self.number
-        return self
-
-    def decision_function(self, encoded):
-        learned = 100.0 if self.model.trained else 0.0
-        return self.number * encoded.time / 1e5 + learned + self.seed
-
-
-def test_every_method_is_measured_and_twins_are_untrained(monkeypatch, small_events):
-    def make(number):
-        return lambda model, seed: Counting(model, seed, number)
-
-    table = {
-        "one": Method(make(1), True, "", ""),
-        "three": Method(make(3), False, "", ""),
-        "two": Method(make(2), True, "", ""),
-    }
-
-    def learn(model, encoded, *, epochs, seed, device, progress):
-        assert (epochs, seed, device, progress) == (4, 7, torch.device("cpu"), False)
-        assert encoded is past
-        model.trained = True
-
-    monkeypatch.setattr(experiment, "METHODS", table)
-    monkeypatch.setattr(experiment, "pretrain", learn)
-    monkeypatch.setattr(experiment.masked_model.__globals__["MaskedModel"], "trained", False,
-                        raising=False)  # fmt: skip
-    (past, _), (new, _) = small_events(200, seed=0), small_events(300, seed=1)
-    found = list(measured(past, new, epochs=4, seed=7, device=torch.device("cpu")))
-    names = ["one", "two", "Both together", "one, untrained", "two, untrained", "three"]
-    assert [name for name, *_ in found] == names
-    assert [limit for *_, limit in found] == [10.0, 20.0, None, 10.0, 20.0, None]
-    scores = {name: values for name, values, _ in found}
-    assert np.allclose(scores["one"], new.time / 1e5 + 107)
-    assert np.allclose(scores["two, untrained"], 2 * new.time / 1e5 + 7)
-    recent, together = held_out(past).time / 1e5, np.zeros(300)
-    for number in (1, 2):
-        values, known = number * new.time / 1e5, number * recent
-        for i, value in enumerate(values):
-            at_least = (known > value - 1e-3).sum()
-            together[i] += -np.log((at_least + 0.5) / 31) + max(0, value - known.max())
-    np.testing.assert_allclose(scores["Both together"], together, rtol=1e-5)
-
-
-def test_alarms_are_the_share_of_normal_new_events_above_the_threshold(monkeypatch):
-    seen = []
-
-    def given(events, *, seed, contaminated):
-        seen.append((events, seed, contaminated))
-        return "past", "new", np.array(["", "", "slow", "", ""])
-
-    def methods(past, new, *, epochs, seed, device):
-        assert (past, new, epochs, seed, device) == ("past", "new", 3, 9, "cpu")
-        assert torch.get_num_threads() == 1
-        yield "one", np.array([1.0, 2.0, 9.0, 3.0, 4.0]), 2.0
-        yield "two", np.array([1.0, 2.0, 0.0, 3.0, 4.0]), None
-
-    monkeypatch.setattr(experiment, "stream", given)
-    monkeypatch.setattr(experiment, "measured", methods)
-    tables = [
-        detect_once(9, baseline, events=50, epochs=3, device="cpu")
-        for baseline in ("clean", "contaminated")
-    ]
-    assert seen == [(50, 9, False), (50, 9, True)]
-    assert tables[0].columns[:4] == ["baseline", "method", "seed", "scenario"]
-    assert tables[1].select("baseline", "method", "seed", "scenario", "alarms").rows() == [
-        ("contaminated", "one", 9, "all", 0.5),
-        ("contaminated", "one", 9, "slow", 0.5),
-        ("contaminated", "two", 9, "all", None),
-        ("contaminated", "two", 9, "slow", None),
-    ]
-
-
-def test_each_seed_has_a_clean_and_a_contaminated_past(monkeypatch):
-    def once(seed, baseline, *, events, epochs, device):
-        row = (seed, baseline, events, epochs, str(device))
-        return pl.DataFrame([row], schema=list("abcde"), orient="row")
-
-    monkeypatch.setattr(experiment, "detect_once", once)
-    monkeypatch.setattr(experiment, "default_device", lambda: torch.device("meta"))
-    found = [
-        detection_experiment(seeds=(1, 2), events=5, epochs=6, device=d) for d in ("cpu", None)
-    ]
-    for table, device in zip(found, ("cpu", "meta"), strict=True):
-        wanted = [(s, b, 5, 6, device) for s in (1, 2) for b in ("clean", "contaminated")]
-        assert table.rows() == wanted
-
-
 @pytest.mark.parametrize("name", USUAL)
 def test_usual_methods_score_each_event_by_itself_and_by_the_past_alone(name, streams):
     past, new, _ = streams[False]
     order = np.random.default_rng(0).permutation(len(new.time))[:100]
     some = usual_scores(name, past, rows_of(new, order))
     np.testing.assert_allclose(some, usual_scores(name, past, new)[order], rtol=1e-5)
-
-
-def test_the_experiment_measures_every_method_and_can_be_repeated():
-    tables = [
-        detection_experiment(seeds=(5,), events=2500, epochs=1, device="cpu") for _ in range(2)
-    ]
-    assert tables[0].equals(tables[1])
-    whole = tables[0].filter(scenario="all")
-    twins = {f"{name}, untrained" for name in METHODS.keys() - USUAL}
-    assert set(whole["method"]) == {*METHODS, *twins, "Both together"}
-    assert set(whole["baseline"]) == {"clean", "contaminated"}
-    assert whole.filter(method="Surprise")["alarms"].null_count() == 0
-    assert whole["roc_auc"].is_between(0, 1).all()

@@ -5,7 +5,19 @@ import pytest
 from scipy.stats import skew
 
 from benchmarks.connections import NUMBERS, connections
-from benchmarks.detectors import adbench, bundled, ecod, hbos, thinned
+from benchmarks.detectors import (
+    CLASSES,
+    MANY,
+    RARE,
+    adbench,
+    bundled,
+    ecod,
+    hbos,
+    keel,
+    plain,
+    read_keel,
+    thinned,
+)
 
 
 @pytest.fixture
@@ -35,22 +47,41 @@ def test_hbos_is_larger_where_the_past_had_fewer_values_and_largest_outside(halv
 
 def test_a_class_is_thinned_out_to_a_share_and_nothing_else_is():
     anomaly = np.arange(1000) % 2 == 0
-    X, y = thinned(np.arange(1000.0)[:, None], anomaly, 0.1, np.random.default_rng(0))
-    assert y.sum() == 56 and (y == 0).sum() == 500
-    assert (X[y == 1] % 2 == 0).all() and (X[y == 0] % 2 == 1).all()
+    kept = thinned(anomaly, 0.1, np.random.default_rng(0))
+    assert anomaly[kept].sum() == 56 and (~anomaly[kept]).sum() == 500
+    assert (np.diff(kept) > 0).all()
 
 
 def test_sets_say_whether_anything_was_chosen_on_them(tmp_path):
     for number, name in ((3, "c"), (1, "a"), (2, "b")):
         np.savez(tmp_path / f"{number}_{name}.npz", X=np.zeros((4, 2)), y=np.zeros(4))
     assert [(name, chosen) for name, chosen, *_ in adbench(tmp_path)] == [
-        ("a", True), ("b", False), ("c", True),
+        ("a", True), ("b", True), ("c", True),
     ]  # fmt: skip
-    assert {name for name, chosen, *_ in bundled() if chosen} == {
-        "wine 1", "digits 1", "digits 3", "digits 5",
-    }  # fmt: skip
+    assert all(chosen for _, chosen, *_ in bundled())
     with pytest.raises(ValueError, match="no table"):
         next(adbench(tmp_path / "none"))
+
+
+def test_a_table_of_keel_is_read_with_its_types(tmp_path):
+    (tmp_path / "t.dat").write_text("1, 0.5, a, ?, negative\n2,1.0, b,3,positive\n")
+    rows = read_keel(tmp_path / "t.dat")
+    assert rows.rows() == [(1, 0.5, "a", None, "negative"), (2, 1.0, "b", 3, "positive")]
+    np.testing.assert_array_equal(plain(rows[:, :-1]), [[1, 0.5, 1, 0, 3], [2, 1, 0, 1, 3]])
+
+
+def test_tables_of_keel_have_rare_anomalies_and_no_more_rows_than_agreed(tmp_path):
+    for folder in ("balanced", "imbalanced"):
+        (tmp_path / folder / "raw").mkdir(parents=True)
+    for name in RARE:
+        text = "1,negative\n" * 2500 + "2,positive\n" * 3
+        (tmp_path / "imbalanced" / "raw" / f"{name}.dat").write_text(text)
+    for name in CLASSES:
+        (tmp_path / "balanced" / "raw" / f"{name}.dat").write_text("1,g\n" * 900 + "2,h\n" * 800)
+    for name, chosen_on, columns, y in keel(tmp_path):
+        assert not chosen_on and columns.columns == ["f0"]
+        assert (columns["f0"].to_numpy() == 2).tolist() == (y == 1).tolist()
+        assert (y.sum(), (y == 0).sum()) == ((3, MANY) if name in RARE else (47, 900))
 
 
 def test_unset_values_of_a_connection_are_missing_and_numbers_are_numbers(tmp_path, monkeypatch):

@@ -635,3 +635,23 @@ def test_describe_says_how_files_write_a_column_that_has_another_name_there():
     told = EventEncoder().fit(rows, written=written).describe()
     assert told["column"].to_list() == ["user.name"]
     assert told["reason"][0].endswith("; written as user_name")
+
+
+def test_whole_numbers_that_nothing_is_known_of_tell_which_number_an_index_is():
+    """A detector can see their order; of enumerations, ids and texts there is none."""
+    rows = pl.DataFrame({
+        "level": [3, -1, 3, 20, None],
+        "severity_id": [1, 2, 1, 4, 1],
+        "word": ["1", "2", "1", "3", "1"],
+        "user_id": [1, 2, 1, 3, 1],
+        "size.bytes": [10, 20, None, 40, 50],
+    })  # fmt: skip
+    encoder = EventEncoder().fit(rows)
+    encoded = encoder.transform(rows)
+    numbers = dict(zip(encoded.categorical_names, encoded.numbers, strict=True))
+    assert {name for name, own in numbers.items() if own is not None} == {"level"}
+    place = encoded.categorical_names.index("level")
+    assert len(numbers["level"]) == encoded.cardinalities[place]
+    told = numbers["level"][encoded.categorical[:, place]]
+    np.testing.assert_array_equal(told, [3, -1, 3, 20, np.nan])
+    assert EventEncoder().fit(rows.drop("level")).transform(rows.drop("level")).numbers == ()

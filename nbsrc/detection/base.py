@@ -1,7 +1,8 @@
 """What all detectors have in common: the contract, in PyOD's manner, the held-out part of the
 baseline, the threshold, and how large a score is beside past ones."""
 
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from nbsrc.selfsupervised.pretraining import split_by_time
+from nbsrc.support.tensors import read_tensors
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
 FALSE_ALARMS = 0.001  # the share of normal events that may exceed a threshold
@@ -62,6 +64,17 @@ def threshold(scores: np.ndarray, false_alarms: float) -> float:
     if not 0 < false_alarms < 1:
         raise ValueError(f"false_alarms must be between 0 and 1, however: {false_alarms=}")
     return float(np.sort(scores)[len(scores) - 1 - int(false_alarms * len(scores))])
+
+
+def read_state(path: Path, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors that a detector's `save` wrote, and what it said about them.
+
+    Raises FileNotFoundError if there is no such file; ValueError if it is damaged, or of another
+    version of the format."""
+    tensors, about = read_tensors(path)
+    if about.get("format") != version:
+        raise ValueError(f"{path} holds no detector of this version: fit it again")
+    return tensors, about
 
 
 def sorted_columns(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The detector of the scoring command: the network's surprise, and three rankers that need none."""
+"""The detector of the scoring command: the network's surprise, and four rankers that need none."""
 
 import math
 from collections.abc import Iterator
@@ -15,9 +15,12 @@ from nbsrc.detection.base import (
     REFERENCES,
     Detector,
     check_fitted,
+    read_state,
+    sorted_columns,
+    tails,
     threshold,
 )
-from nbsrc.detection.extremes import Extremes
+from nbsrc.detection.fields import Fields, densities, extremes
 from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.neighbours import Neighbours
 from nbsrc.detection.surprise import MOST_SURPRISING, SurpriseDetector, most
@@ -25,20 +28,21 @@ from nbsrc.detection.trees import Trees
 from nbsrc.selfsupervised.batches import BATCH, for_batches
 from nbsrc.selfsupervised.model import MaskedModel
 from nbsrc.selfsupervised.pretraining import split_by_time
-from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.support.tensors import write_tensors
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
-FORMAT = 1
+FORMAT = 2
 TINY = 1e-6
-FURTHEST = (3, 10)  # sums are taken over so many of the fields that are furthest out
-WEIGHTS = (1 / 8, 1 / 8, 1 / 8, 1 / 8, 1 / 4, 1 / 4)  # a quarter for each of four rankers
+FURTHEST = 10  # fields that the extremes are summed up over
+PEAKS = 0.1  # share of the recent scores whose excesses tell how the tail goes on
 
 
 class Rankers(NamedTuple):
     """What needs no network: learned from one past, asked for the events of a batch."""
 
     frequencies: Frequencies
-    extremes: Extremes
+    extremes: Fields
+    densities: Fields
     trees: Trees
     neighbours: Neighbours
 
@@ -53,7 +57,8 @@ class Rankers(NamedTuple):
         columns = frequencies.columns(*given)
         self = cls(
             frequencies,
-            Extremes.of(sample, frequencies),
+            extremes(sample, frequencies),
+            densities(sample, frequencies),
             Trees.of(columns, seed),
             Neighbours.of(columns),
         )
@@ -68,13 +73,26 @@ class Rankers(NamedTuple):
         """The parts of the events' scores that need no network, and how far out each field is:
         (rows, 4), (rows, columns); own as for `Neighbours.score`."""
         columns = self.frequencies.columns(numeric, categorical)
-        far = self.extremes.nats(self.frequencies, numeric, categorical)
-        furthest = far.topk(min(max(FURTHEST), far.shape[1]), 1).values
-        sums = [furthest[:, :n].sum(1) for n in FURTHEST]
-        return (
-            torch.stack([*sums, self.trees.score(columns), self.neighbours.score(columns, own)], 1),
-            far,
-        )
+        far = self.extremes.look_up(self.frequencies, numeric, categorical)
+        dense = self.densities.look_up(self.frequencies, numeric, categorical)
+        parts = [
+            far.topk(min(FURTHEST, far.shape[1]), 1).values.sum(1),
+            dense.sum(1),
+            self.trees.score(columns),
+            self.neighbours.score(columns, own),
+        ]
+        return torch.stack(parts, 1), far
+
+    def weights(self) -> Tensor:
+        """What the surprise and the four parts count for, by the share of the columns that are
+        categories without an order: (5,)
+
+        Which of those go together, the network alone has learned. What is a number shows in
+        densities, trees and distances, to which the many columns of nested events, most of them
+        missing, are noise. A field that is far out counts in both."""
+        categories = len(self.frequencies.first) - len(self.frequencies.ordered)
+        share = categories / (len(self.extremes.quantities) + len(self.frequencies.first))
+        return torch.tensor([2 * share, 1, *3 * [1 - share]])
 
     def to(self, device: torch.device) -> "Rankers":
         """The same on another device."""
@@ -97,32 +115,35 @@ class Rankers(NamedTuple):
 
         return cls(
             Frequencies(*own("frequencies", Frequencies._fields)),
-            Extremes(*own("extremes", Extremes._fields)),
+            Fields(*own("extremes", Fields._fields)),
+            Fields(*own("densities", Fields._fields)),
             Trees(*own("trees", Trees._fields)),
             Neighbours(*own("neighbours", Neighbours._fields)),
         )
 
 
 class CombinedDetector(Detector):
-    """The mean of four rankers that see different things.
+    """Five rankers that see different things, each as the rarity of its own past scores.
 
     - **surprise**: how unlikely objects are, given the others (`SurpriseDetector`): the sum over
-      the three objects that surprise most, and the sum over all.
-    - **extremes**: how far out fields are by themselves: the sum over the three fields that are
-      furthest out, and over the ten.
+      the three objects that surprise most.
+    - **extremes**: how far out fields are by themselves: the sum over the ten that are furthest
+      out, so that hundreds of ordinary fields don't drown a few.
+    - **densities**: how few past values lie nearby, the sum over all fields, as HBOS takes it.
     - **trees**: Isolation Forest, on quantities and the categories' frequencies.
     - **neighbours**: the distance to the tenth nearest of some past events, on the same.
 
-    A few strange fields among hundreds are drowned by a sum over all, and a table of some numbers,
-    each of them a little off, is not seen by the three largest: so both sums are taken. Scores of
-    different kinds are made comparable by their own past: less the median, over the mean excess
-    over the median, as if each were an exponential tail, in the past half that lies above. The mean
-    of several rankers varies less than each of them (Aggarwal and Sathe 2015), and is not the best
-    on every set: `results/detectors.json` has where it falls behind.
+    Scores of different kinds are made comparable by their own past: each becomes -log of the share
+    of past scores that are as large. The sum of such logarithms is Fisher's way to combine tests
+    (1932), here to rank events only, as the rankers are not independent; what each of them counts
+    for is in `Rankers.weights`. The mean of several rankers varies less than each of them (Aggarwal
+    and Sathe 2015), and is not the best on every set: `results/detectors.json` has where it falls
+    behind.
 
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may
-    exceed `threshold_`. Learned: `surprise_`, `rankers_`, `median_` and `excess_` (parts of the
-    score,), `threshold_`.
+    exceed `threshold_`. Learned: `surprise_`, `rankers_`, `excess_` (parts,), the unit of each,
+    `usual_`, the past's parts, sorted, of the surprise (1, held-out events) and the others
+    (4, past events), `threshold_`.
 
     Scores are computed on the device that the model is on. Methods raise ValueError if the events
     have other columns than the model, and NotFittedError before `fit`."""
@@ -140,17 +161,17 @@ class CombinedDetector(Detector):
         self.surprise_ = SurpriseDetector(self.model, false_alarms=self.false_alarms).fit(baseline)
         parts = split_by_time(baseline.time, HELD_OUT)
         earlier, recent = (rows_of(baseline, rows) for rows in parts)
-        surprise = sums(self.surprise_.held_out_.cpu())
-        trial, past = Rankers.of(earlier, self.seed)
+        surprise = most(self.surprise_.held_out_.cpu())[0][:, None]
+        self.rankers_, past = Rankers.of(earlier, self.seed)
         self._scale(surprise, past)
-        seen = trial.parts(torch.from_numpy(recent.numeric), torch.from_numpy(recent.categorical))
-        scores = self._score(torch.cat([surprise, seen[0]], 1)).numpy()
-        self.threshold_ = threshold(scores, self.false_alarms)
-        # Of fewer events than one false alarm takes, the largest score is not rare enough. As if
-        # their tail were exponential (the simplest of Siffer et al. 2017), it rises on.
-        above = scores[scores > np.median(scores)] - np.median(scores)
-        wanting = math.log(max(1.0, 1 / (self.false_alarms * len(scores))))
-        self.threshold_ += wanting * float(above.mean() if len(above) else 0)
+        numeric, categorical = (
+            torch.from_numpy(recent.numeric),
+            torch.from_numpy(recent.categorical),
+        )
+        seen = self.rankers_.parts(numeric, categorical)[0]
+        self.threshold_ = tail_threshold(
+            self._score(torch.cat([surprise, seen], 1)).numpy(), self.false_alarms
+        )
         self.rankers_, past = Rankers.of(baseline, self.seed)
         self._scale(surprise, past)
         return self
@@ -172,7 +193,7 @@ class CombinedDetector(Detector):
         ) -> tuple[Tensor, Tensor]:
             rarity, field = objects(numeric, categorical)
             parts, far = rankers.parts(numeric, categorical)
-            scores = self._score(torch.cat([sums(rarity), parts], 1).cpu())
+            scores = self._score(torch.cat([most(rarity)[0][:, None], parts], 1).cpu())
             furthest = [far.index_select(1, own).max(1) for own in owned]
             out = torch.stack([one.values for one in furthest], 1) * model.there(categorical)
             out_field = torch.stack(
@@ -194,20 +215,18 @@ class CombinedDetector(Detector):
         return self.judge(encoded)[0]
 
     def _scale(self, surprise: Tensor, past: Tensor) -> None:
-        """Learn how large each part of past scores is."""
-        both = [*surprise.T, *past.T]
-        self.median_ = torch.stack([part.median() for part in both])
-        excess = [
-            (part - median).clamp(min=0).sum() / (part > median).sum().clamp(min=1)
-            for part, median in zip(both, self.median_, strict=True)
-        ]
-        self.excess_ = torch.stack(excess)
-        self.excess_[self.excess_ < TINY] = 1  # a part that never varied
+        """Learn how large each part of past scores is: (held-out events, 1), (past events, 4)"""
+        self.excess_ = torch.tensor([_excess(part) for part in [*surprise.T, *past.T]])
+        self.usual_ = (
+            sorted_columns(surprise / self.excess_[:1]),
+            sorted_columns(past / self.excess_[1:]),
+        )
 
     def _score(self, parts: Tensor) -> Tensor:
         """(rows, parts of the score) -> (rows,)"""
-        scaled = ((parts - self.median_) / self.excess_).clamp(min=-1)
-        return scaled @ scaled.new_tensor(WEIGHTS)
+        surprise, others = (parts / self.excess_).split([1, parts.shape[1] - 1], 1)
+        rarity = torch.cat([tails(self.usual_[0], surprise), tails(self.usual_[1], others)], 1)
+        return rarity @ self.rankers_.weights()
 
     def save(self, folder: str | Path) -> None:
         """Write the detector and its model to `folder`, as safetensors and JSON."""
@@ -216,7 +235,8 @@ class CombinedDetector(Detector):
         about = {"format": FORMAT, "threshold": self.threshold_, "false_alarms": self.false_alarms}
         write_tensors(
             Path(folder) / "combined.safetensors",
-            self.rankers_.tensors() | {"median": self.median_, "excess": self.excess_},
+            self.rankers_.tensors()
+            | {"excess": self.excess_, "surprise": self.usual_[0], "past": self.usual_[1]},
             about | {"seed": self.seed},
         )
 
@@ -225,17 +245,38 @@ class CombinedDetector(Detector):
         """Read what `save` wrote, onto the CPU. Raises ValueError if the files are something
         else."""
         path = Path(folder) / "combined.safetensors"
-        tensors, about = read_tensors(path)
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} holds no detector of this version: fit it again")
+        tensors, about = read_state(path, FORMAT)
         surprise = SurpriseDetector.load(folder)
         self = cls(surprise.model, false_alarms=about["false_alarms"], seed=about["seed"])
         self.surprise_, self.threshold_ = surprise, about["threshold"]
-        self.median_, self.excess_ = tensors["median"], tensors["excess"]
+        self.excess_, self.usual_ = tensors["excess"], (tensors["surprise"], tensors["past"])
         self.rankers_ = Rankers.of_tensors(tensors)
         return self
 
 
-def sums(rarity: Tensor) -> Tensor:
-    """The parts of the score that the objects' surprises make: (rows, objects) -> (rows, 2)"""
-    return torch.stack([most(rarity)[0], rarity.sum(1)], 1)
+def _excess(part: Tensor) -> float:
+    """The mean of what exceeds the median: the unit of an exponential tail that begins there."""
+    above = part[part > part.median()] - part.median()
+    unit = float(above.mean()) if len(above) else 0.0
+    return unit if unit > TINY else 1.0  # a part that never varied
+
+
+def tail_threshold(scores: np.ndarray, false_alarms: float) -> float:
+    """The score that a share `false_alarms` of events like these exceeds, as if the highest tenth
+    of the scores were an exponential tail.
+
+    Peaks over a threshold (Siffer et al. 2017, Sec. 3). NOTE[DIFF] They fit a generalized Pareto
+    tail; the scores here are sums of -log of shares, whose tail is about exponential (shape 0), and
+    a shape that is fitted to a few peaks is off by more than that.
+
+    >>> nats = -np.log(np.arange(1, 10001) / 10000)
+    >>> round(tail_threshold(nats, 0.0001), 1), round(-math.log(0.0001), 1)
+    (9.2, 9.2)
+    """
+    if not 0 < false_alarms < 1:
+        raise ValueError(f"false_alarms must be between 0 and 1, however: {false_alarms=}")
+    if false_alarms > PEAKS:
+        return threshold(scores, false_alarms)
+    start = float(np.quantile(scores, 1 - PEAKS))
+    above = scores[scores > start] - start
+    return start + math.log(PEAKS / false_alarms) * float(above.mean() if len(above) else 0)

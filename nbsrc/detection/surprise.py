@@ -14,6 +14,7 @@ from nbsrc.detection.base import (
     Detector,
     check_fitted,
     held_out,
+    read_state,
     sorted_columns,
     tails,
     threshold,
@@ -22,7 +23,7 @@ from nbsrc.selfsupervised.batches import for_batches
 from nbsrc.selfsupervised.inference import added, column_nll, object_nll
 from nbsrc.selfsupervised.model import MaskedModel
 from nbsrc.selfsupervised.storage import load_model, save_model
-from nbsrc.support.tensors import read_tensors, write_tensors
+from nbsrc.support.tensors import write_tensors
 from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.training import one_thread
 
@@ -128,9 +129,7 @@ class SurpriseDetector(Detector):
         """Read what `save` wrote, onto the CPU. Raises ValueError if the files are something
         else."""
         path = Path(folder) / "surprise.safetensors"
-        tensors, about = read_tensors(path)
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} holds no detector of this version: fit it again")
+        tensors, about = read_state(path, FORMAT)
         self = cls(
             load_model(path.with_name("model.safetensors")), false_alarms=about["false_alarms"]
         )

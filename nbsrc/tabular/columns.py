@@ -11,6 +11,7 @@ from nbsrc.events.schema import schema_type
 from nbsrc.tabular.values import as_dated_moment, as_moment, as_number
 
 CODES = 64  # whole numbers that nothing is known of are codes, with at most so many distinct ones
+WHOLE = "distinct whole numbers"  # a reason
 ENTITIES = re.compile(r"(ip|hostname|username|email|mac|subnet|file_name|process_name)_t")
 MEASURES = re.compile(
     r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory"
@@ -41,6 +42,13 @@ class Column:
     def cardinality(self) -> int | None:
         """Of a category, with the two reserved indices."""
         return None if self.values is None else len(self.values) + 2
+
+    @property
+    def numbers(self) -> list[float] | None:
+        """Of a category of whole numbers that nothing else is known of: these numbers."""
+        if self.values is None or WHOLE not in self.reason:
+            return None
+        return [float(value) for value in self.values]
 
     def drop(self, reason: str) -> None:
         """Let the network get nothing of it."""
@@ -104,7 +112,7 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
     if MEASURES.search(last):
         return "quantity", "values: whole numbers, named a measure"
     if distinct <= CODES:
-        return "category", f"values: {distinct} distinct whole numbers"
+        return "category", f"values: {distinct} {WHOLE}"
     if distinct > 0.95 * present and (high - low < 2 * present or high > 10**15):
         share = f"{distinct / present:.0%} distinct, counted up or over 10^15"
         return "identifier", f"values: whole numbers, {share}"

@@ -15,7 +15,11 @@ class EncodedEvents:
     It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the only
     column of times. Shapes: numeric (rows, quantities) float32, finite; categorical (rows,
     categories) int64, each column's values below its cardinality, 0 for missing and 1 for unseen
-    (or rare) values; time (rows,) int64."""
+    (or rare) values; time (rows,) int64.
+
+    numbers: for each category that stands for whole numbers, and of which nothing else is known,
+    the number of each index (cardinality,), NaN for missing and unseen ones; None for the others,
+    and nothing at all where there is none such."""
 
     numeric: np.ndarray
     categorical: np.ndarray
@@ -23,6 +27,7 @@ class EncodedEvents:
     numeric_names: tuple[str, ...]
     categorical_names: tuple[str, ...]
     time: np.ndarray
+    numbers: tuple[np.ndarray | None, ...] = ()
 
 
 def rows_of(encoded: EncodedEvents, rows: np.ndarray) -> EncodedEvents:

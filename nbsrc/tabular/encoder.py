@@ -118,6 +118,9 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         self.columns_ = columns
         self._numbers = [c for c in kept if c.values is None]
         self._categories = [c for c in kept if c.values is not None]
+        told = sum(c.present for c in self._numbers)
+        numbers = [*map(_numbers, self._categories), *[None] * told]
+        self._whole = tuple(numbers) if any(n is not None for n in numbers) else ()
         # What does not outlive a fit: columns warned of, expressions over columns by their types.
         self._warned: set[str] = set()
         self._made: dict[tuple[Expression, str, pl.DataType], pl.Expr] = {}
@@ -161,6 +164,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
             numeric_names=names[0],
             categorical_names=names[1],
             time=self._times(rows),
+            numbers=self._whole,
         )
 
     def fit_transform(self, rows: pl.DataFrame, y: None = None) -> EncodedEvents:
@@ -255,6 +259,12 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
     def _categorical_names(self) -> tuple[str, ...]:
         present = [f"{c.column}.present" for c in self._numbers if c.present]
         return (*(c.column for c in self._categories), *present)
+
+
+def _numbers(category: Column) -> np.ndarray | None:
+    """`EncodedEvents.numbers` of one column."""
+    numbers = category.numbers
+    return None if numbers is None else np.array([math.nan, math.nan, *numbers])
 
 
 def _refuse_nested(rows: pl.DataFrame) -> None:
