@@ -423,19 +423,21 @@ def test_a_leaky_encoder_hides_what_is_unseen(part2_printed):
 
 def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["live_recall"] < 30 and part3["live_ap"] < 0.3 and part3["streams_recall"] < 30
-    assert part3["streams"] > 0 and part3["streams_combined"] < 0.3  # "counting comes close"
-    assert part3["streams_rarity"] > part3["streams_combined"] / 3
-    assert part3["streams_combined"] < part3["streams_surprise"] + 0.005  # "gains nothing"
-    assert part3["streams_most"] < 1
+    assert part3["streams_sets"] >= 3 and part3["streams_combined"] < 0.3
 
 
-def test_the_mean_of_rankers_is_no_exception_on_tables_and_pays_for_surprise(part3):
-    assert part3["tables"] >= 7
-    assert part3["tables_combined"] > part3["tables_least_ap"] + 0.03
-    assert part3["tables_surprise"] < part3["tables_combined"] - 0.01
-    assert part3["tables_near"] < part3["tables"]  # "no exception"
-    assert part3["tables_fewest"] < 0.1 < part3["tables_most"]
-    assert part3["cells_surprise"] + 0.05 < part3["cells_combined"] < part3["cells_ecod"] - 0.1
+def test_together_the_rankers_are_better_than_the_network_on_tables_and_not_the_best_of_each(part3):
+    assert part3["tables_sets"] >= 20
+    assert part3["tables_combined"] > part3["tables_surprise"] + 0.03
+    assert part3["tables_worst_ap"] < part3["tables_worst_best"] - 0.05
+    assert part3["cells_surprise"] + 0.1 < part3["cells_combined"] > part3["cells_hbos"] - 0.1
+
+
+def test_thresholds_hold_on_streams_and_are_rough_on_tables(part3):
+    """On average within a factor of two of what was asked for."""
+    assert 0.5 < part3["streams_hundredth"] < 2
+    assert 0.05 < part3["streams_thousandth"] < 0.2
+    assert part3["tables_hundredth_held"] < 100
 
 
 def test_alarms_of_the_real_log_are_what_the_text_reads(executed, part3):

@@ -265,7 +265,7 @@ def tail_threshold(scores: np.ndarray, false_alarms: float) -> float:
     """The score that a share `false_alarms` of events like these exceeds, as if the highest tenth
     of the scores were an exponential tail.
 
-    Peaks over a threshold (Siffer et al. 2017, Sec. 3). NOTE[DIFF] They fit a generalized Pareto
+    Peaks over a threshold (Siffer et al. 2017). NOTE[DIFF] They fit a generalized Pareto
     tail; the scores here are sums of -log of shares, whose tail is about exponential (shape 0), and
     a shape that is fitted to a few peaks is off by more than that.
 

@@ -60,7 +60,7 @@ def extremes(past: EncodedEvents, frequencies: Frequencies) -> Fields:
 
 
 def densities(past: EncodedEvents, frequencies: Frequencies) -> Fields:
-    """How few past values lie nearby, as HBOS does (Goldstein and Dengel 2012, Sec. 3): -log of a
+    """How few past values lie nearby, as HBOS does (Goldstein and Dengel 2012): -log of a
     bin's share, over that of the fullest bin, of ten equal bins from the least to the largest past
     value; a category is its own bin.
 
