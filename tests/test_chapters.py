@@ -430,7 +430,6 @@ def test_together_the_rankers_are_better_than_the_network_on_tables_and_not_the_
     assert part3["tables_sets"] >= 20
     assert part3["tables_combined"] > part3["tables_surprise"] + 0.03
     assert part3["tables_worst_ap"] < part3["tables_worst_best"] - 0.05
-    assert part3["cells_surprise"] + 0.1 < part3["cells_combined"] > part3["cells_hbos"] - 0.1
 
 
 def test_thresholds_hold_on_streams_and_are_rough_on_tables(part3):
