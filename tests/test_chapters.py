@@ -427,16 +427,16 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
 
 
 def test_together_the_rankers_are_better_than_the_network_on_tables_and_not_the_best_of_each(part3):
-    assert part3["tables_sets"] >= 20
+    assert part3["tables_sets"] >= 10
     assert part3["tables_combined"] > part3["tables_surprise"] + 0.03
     assert part3["tables_worst_ap"] < part3["tables_worst_best"] - 0.05
 
 
 def test_thresholds_hold_on_streams_and_are_rough_on_tables(part3):
     """On average within a factor of two of what was asked for."""
-    assert 0.5 < part3["streams_hundredth"] < 2
+    assert 0.5 < part3["streams_hundredth"] < 2 and part3["streams_hundredth_held"] == 100
     assert 0.05 < part3["streams_thousandth"] < 0.2
-    assert part3["tables_hundredth_held"] < 100
+    assert part3["tables_hundredth_held"] < 60
 
 
 def test_alarms_of_the_real_log_are_what_the_text_reads(executed, part3):
