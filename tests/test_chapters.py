@@ -429,7 +429,7 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
 
 def test_together_the_rankers_are_better_than_the_network_on_tables_and_not_the_best_of_each(part3):
     assert part3["tables_sets"] >= 10
-    assert part3["tables_combined"] > part3["tables_surprise"] + 0.03
+    assert part3["tables_surprise"] + 0.03 < part3["tables_combined"] < part3["tables_other_ap"]
     assert part3["tables_worst_ap"] < part3["tables_worst_best"] - 0.05
 
 
