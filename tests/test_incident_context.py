@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import EVERY, Entities
 from nbsrc.incidents.finder import IncidentFinder, as_if_unseen
+from nbsrc.incidents.surprise import WindowSurprise
 from nbsrc.incidents.together import Rate
 
 MINUTE = 60_000
@@ -106,6 +107,10 @@ def test_as_many_alerts_a_day_as_their_score_says_where_nothing_has_changed():
     cut = int(0.7 * n)
     finder = IncidentFinder(USERS).fit(own[:cut].with_columns(score=pl.lit(None, pl.Float64)))
     new = own[cut:].with_columns(score=pl.lit(None, pl.Float64))
+    # what has not seen the last of the past finds it stranger than what has
+    known = own[:cut].filter(pl.col("time") >= own["time"][:cut].quantile(0.85, "lower"))
+    seen = WindowSurprise(USERS).fit(own[:cut]).alerts(known)["score"].max()
+    assert finder.rates_["windows"].past.max() > seen + 0.1
     scores = finder.alerts(new)["score"].to_numpy()
     for rate in (2, 5):  # of two lists together
         assert rate / 3 < (scores >= -np.log(rate)).sum() / 4.2 < 3 * 2 * rate
