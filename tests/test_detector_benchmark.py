@@ -1,6 +1,7 @@
 """The methods that the recorded comparison has beside ours, each against a slow and plain way."""
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy.stats import skew
 
@@ -66,6 +67,7 @@ def test_sets_say_whether_anything_was_chosen_on_them(tmp_path):
 def test_a_table_of_keel_is_read_with_its_types(tmp_path):
     (tmp_path / "t.dat").write_text("1, 0.5, a, ?, negative\n2,1.0, b,3,positive\n")
     rows = read_keel(tmp_path / "t.dat")
+    assert rows.dtypes[:2] == [pl.Int64, pl.Float64]
     assert rows.rows() == [(1, 0.5, "a", None, "negative"), (2, 1.0, "b", 3, "positive")]
     np.testing.assert_array_equal(plain(rows[:, :-1]), [[1, 0.5, 1, 0, 3], [2, 1, 0, 1, 3]])
 
