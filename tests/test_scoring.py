@@ -628,7 +628,8 @@ def test_what_stops_midway_leaves_the_old_file_and_no_parts(
     else:
         calls = iter([Scorer.score_rows, fail])
         monkeypatch.setattr(Scorer, "score_rows", lambda *args: next(calls)(*args))
-        monkeypatch.setattr(score_files, "__kwdefaults__", {"events_at_once": 100})
+        smaller = score_files.__kwdefaults__ | {"events_at_once": 100}
+        monkeypatch.setattr(score_files, "__kwdefaults__", smaller)
     argv = arguments(files, out, "--model", str(model), "--alerts", str(alerts))
     assert main(argv) == code
     told = capsys.readouterr().err
