@@ -118,8 +118,8 @@ async def execute_all(chapters: dict[Path, NotebookNode], cache: JupyterCacheAbs
             print(f"{path.stem}: executed in {seconds:.0f} s", flush=True)
 
     async with asyncio.TaskGroup() as group:
-        # Long ones first, so that none is left to run by itself at the end.
-        for path in sorted(chapters, key=lambda path: -path.stat().st_size):
+        # In the book's order: its first chapter takes longest, and none is left to the end alone.
+        for path in sorted(chapters):
             group.create_task(one(path, chapters[path]))
 
 

@@ -130,8 +130,11 @@ class Entities:
 
         def place(names: Sequence[str]) -> pl.Expr:
             at = [name for name in rows.columns if self.towns and re.fullmatch(COORDINATES, name)]
-            town = text(at).replace_strict(self.towns, default=text(at)) if at else None
-            return text(names) if town is None else pl.coalesce(text(names), town)
+            if not at:
+                return text(names)
+            # Where no past event has named a place, its coordinates would be one place more.
+            known = text(at).replace_strict(self.towns, default=None, return_dtype=pl.String)
+            return pl.coalesce(text(names), known)
 
         def number(name: str) -> pl.Expr:
             if name not in schema:
