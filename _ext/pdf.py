@@ -46,7 +46,8 @@ figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) 
 pre { white-space: pre-wrap !important; overflow-wrap: anywhere; font-size: 8pt; }
 .highlight, .cell_input, .cell_output { overflow: visible !important; }
 table { font-size: 8.5pt; max-width: 100%; }
-table.dataframe :is(th, td) { white-space: normal; padding: 1mm 1.5mm; }
+table.dataframe { font-size: 7.5pt; }
+table.dataframe :is(th, td) { white-space: normal; padding: 1mm; }
 table.dataframe td:not(.nowrap, [style*="right"]) { overflow-wrap: anywhere; }
 .cell_output .output, .pst-scrollable-table-container, div.math { overflow: visible; }
 svg.diagram { max-height: 200mm; min-width: 0 !important; }
