@@ -119,9 +119,9 @@ def test_as_many_alerts_a_day_as_their_score_says_where_nothing_has_changed():
 def test_scores_that_a_detector_knows_are_stretched_to_its_threshold():
     rng = np.random.default_rng(1)
     seen = np.minimum(rng.exponential(1.0, 5000), 5.0)  # compared with themselves: none exceeds
-    stretched = as_if_unseen(seen, 9.0, 0.001)
+    stretched = as_if_unseen(pl.Series(seen), 9.0, 0.001).to_numpy()
     assert (stretched > 9.0).mean() <= 0.001 and stretched.max() >= 9.0
     assert Rate(stretched, 1.0).rarity(np.array([9.0])) < Rate(seen, 1.0).rarity(np.array([9.0]))
-    assert (as_if_unseen(seen, 1.0, 0.001) == seen).all()
-    holes = as_if_unseen(np.array([np.nan, 2.0]), 4.0, 0.1)
-    assert np.isnan(holes[0]) and holes[1] == 4.0
+    assert (as_if_unseen(pl.Series(seen), 1.0, 0.001) == seen).all()
+    assert as_if_unseen(pl.Series([None, 2.0]), 4.0, 0.1).to_list() == [None, 4.0]
+    assert as_if_unseen(pl.Series([None], dtype=pl.Float64), 4.0, 0.1).to_list() == [None]

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from nbsrc.events.flatten import flatten
@@ -116,10 +115,8 @@ def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
         scorer, entities, args.baseline, since=since, told="counting the baseline"
     )
     detector = scorer.detector
-    scores = past["score"].fill_null(np.nan).to_numpy()
-    scores = as_if_unseen(scores, detector.threshold_, detector.false_alarms)
     past = past.drop("uid", "field").with_columns(
-        pl.Series("score", scores, pl.Float64).fill_nan(None)
+        as_if_unseen(past["score"], detector.threshold_, detector.false_alarms)
     )
     finder = IncidentFinder(entities).fit(past)
     if model is not None:

@@ -88,10 +88,12 @@ def scored(
     detector.fit(encoded)
     recent = held_out(encoded)
     known = detector.decision_function(recent)
-    if isinstance(detector, SurpriseDetector):
-        known = as_if_unseen(known, detector.threshold_, detector.false_alarms)
     entities = Entities.find(past, encoder.columns_)
     before = with_scores(entities.narrow(past, encoded.time), known, last=len(recent.time))
+    if isinstance(detector, SurpriseDetector):
+        before = before.with_columns(
+            as_if_unseen(before["score"], detector.threshold_, detector.false_alarms)
+        )
     after = with_scores(
         entities.narrow(new, encoded_new.time), detector.decision_function(encoded_new)
     )

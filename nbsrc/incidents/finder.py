@@ -113,16 +113,17 @@ def with_scores(
     return events.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64), score)
 
 
-def as_if_unseen(scores: np.ndarray, limit: float, false_alarms: float) -> np.ndarray:
-    """Scores of events that a detector has compared with themselves, as it would score others.
+def as_if_unseen(scores: pl.Series, limit: float, false_alarms: float) -> pl.Series:
+    """Scores (null where unknown) of events that a detector has compared with themselves, as it
+    would score others.
 
     What it has seen never exceeds the largest that it has seen, and new events do. A detector's
     `threshold_` comes from events as if they were new; the scores are stretched to have as many
     above it. limit: that threshold, of the share `false_alarms`.
 
-    >>> as_if_unseen(np.array([1.0, 2.0, 4.0]), 6.0, 0.1).tolist()
-    [1.5, 3.0, 6.0]
+    >>> as_if_unseen(pl.Series([1.0, None, 2.0, 4.0]), 6.0, 0.1).to_list()
+    [1.5, None, 3.0, 6.0]
     """
-    known = scores[~np.isnan(scores)]
+    known = scores.drop_nulls().to_numpy()
     own = threshold(known, false_alarms) if len(known) else 0.0
     return scores * max(1.0, limit / own) if own > 0 else scores

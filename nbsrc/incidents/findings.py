@@ -21,7 +21,8 @@ def incident_findings(alerts: pl.DataFrame) -> Iterator[dict[str, Any]]:
             named=f"{alert['entity']} {alert['value']} {first} {alert['rows']} {alert['score']!r}",
             title=f"Unusual together: {', '.join(alert['kinds'])}",
             text=alert["reason"],
-            span=(first, last),
+            first=first,
+            last=last,
             events=[uid for uid in alert["uids"] if uid is not None],
             told={name: alert[name] for name in TOLD},
         )

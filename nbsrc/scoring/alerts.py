@@ -25,7 +25,7 @@ def findings(scores: pl.DataFrame, threshold: float) -> Iterator[dict[str, Any]]
             named=f"{event['uid']} {event['row']} {event['score']!r}",
             title=f"Unusual event: {event['why'][0]}",
             text="; ".join(event["why"]),
-            span=(now if event["time"] is None else int(event["time"].timestamp() * 1000),),
+            first=now if event["time"] is None else int(event["time"].timestamp() * 1000),
             events=[] if event["uid"] is None else [event["uid"]],
             told=told | {"threshold": threshold},
         )
@@ -37,20 +37,21 @@ def finding(
     named: str,
     title: str,
     text: str,
-    span: tuple[int] | tuple[int, int],
+    first: int,
+    last: int | None = None,
     events: list[str],
     told: dict[str, Any],
 ) -> dict[str, Any]:
     """One finding; equal `named` give equal uids.
 
-    text: what was found, in words. span: when, or from when to when, in milliseconds of the epoch.
-    events: the uids of those that it is about. told: what is known of it, with its `score`. The
-    severity is unknown: a score says how unusual something is, not how much harm it does."""
+    text: what was found, in words. first: when, or, with `last`, from when to when, in milliseconds
+    of the epoch. events: the uids of those that it is about. told: what is known of it, with its
+    `score`. The severity is unknown: a score says how unusual something is, not how much harm it
+    does."""
     uid = str(uuid5(NAMESPACE_OID, named))
-    first, last = span[0], span[-1]
     info: dict[str, Any] = {"uid": uid, "title": title, "desc": text, "first_seen_time": first}
     period = {}
-    if len(span) == 2:
+    if last is not None:
         info["last_seen_time"] = last
         period = {"start_time": first, "end_time": last}
     info["analytic"] = {"name": product, "type_id": LEARNING}
@@ -63,7 +64,7 @@ def finding(
         "type_uid": 200400 + CREATE,
         "severity_id": UNKNOWN,
         "status_id": NEW,
-        "time": last,
+        "time": first if last is None else last,
         **period,
         "message": f"{text} (score {told['score']:.1f})",
         "metadata": {

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbsrc.scoring.scorer import Scorer
 
 Row = dict[str, Any]
+ATTEMPTS = 2  # to start Ray
 READER = 0.5  # of a core; that it differs from a worker's also keeps Ray from making one of both
 
 
@@ -46,25 +47,26 @@ def running(workers: int) -> Iterator[None]:
     # A worker takes one core of those that Ray counts, and the readers one more.
     cores = None if os.environ.get("RAY_ADDRESS") else workers + 1
     try:
-        try:
-            _start(cores)
-        except Exception:  # where it is too slow: Ray waits 30 s for its own processes
-            ray.shutdown()
-            try:
-                _start(cores)  # now what it starts with is in memory
-            except Exception as error:
-                raise ValueError(f"Ray does not start: {first_line(error)}") from error
+        _start(cores)
         yield
     finally:
         ray.shutdown()
 
 
 def _start(cores: int | None) -> None:
+    """Start Ray. It waits 30 s for its own processes; where that is too short, what it starts with
+    is in memory the second time. Raises ValueError if it fails then, too."""
     import ray
 
-    ray.init(
-        num_cpus=cores, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
-    )
+    for attempt in range(ATTEMPTS):
+        try:
+            ray.init(num_cpus=cores, include_dashboard=False, logging_level=logging.ERROR,
+                     log_to_driver=False)  # fmt: skip
+            return
+        except Exception as error:
+            ray.shutdown()
+            if attempt == ATTEMPTS - 1:
+                raise ValueError(f"Ray does not start: {first_line(error)}") from error
 
 
 def scored_by_ray(
