@@ -65,6 +65,7 @@ def test_enumerations_of_any_class_are_known():
         ("file.name", ["a"], ("category", "schema: file_name_t", True)),
         ("process.name", ["a"], ("category", "schema: process_name_t", True)),
         ("metadata.version", ["a"], ("category", "schema: string_t", False)),
+        ("metadata.version", ["1", "2"], ("category", "schema: string_t", False)),
     ],
 )
 def test_columns_of_the_schema(name, values, expected):
@@ -107,6 +108,7 @@ def test_columns_of_the_schema(name, values, expected):
         ("x", range(0, 640, 10), None, ("category", "64 distinct whole numbers")),
         ("x", range(0, 650, 10), None, ("quantity", "whole numbers")),
         ("x", range(5, 70), None, ("identifier", COUNTED)),
+        ("x", range(10**6, 10**6 + 70), None, ("identifier", COUNTED)),
         ("x", range(0, 65 * 2, 2), None, ("identifier", COUNTED)),
         ("x", [*range(0, 128, 2), 130], None, ("quantity", "whole numbers")),
         ("x", [*range(0, 95), *[0] * 5], None, ("quantity", "whole numbers")),
@@ -131,6 +133,25 @@ def test_of_many_values_the_first_thousand_decide():
     numbers, words = [f"{i:04}" for i in range(950)], [f"w{i}" for i in range(300)]
     assert kind("traffic.bytes", [*words, *numbers])[0] == "quantity"
     assert kind("traffic.bytes", [*words, *numbers[:880]])[0] == "category"
+
+
+def test_a_measure_is_known_by_a_word_of_its_name():
+    sizes = "bytes", "packets", "count", "size", "length", "total", "memory"
+    for word in (*sizes, "duration", "latency", "score", "percent", "ratio", "rate"):
+        assert kind(f"my_{word}_x", [5])[1] == "values: whole numbers, named a measure"
+
+
+def test_of_a_column_nothing_is_decided_at_first():
+    assert Column("x", "port") == Column(
+        "x", "port", "kept", "", 0.0, None, present=False, log=False, center=0.0, scale=1.0
+    )
+
+
+def test_a_category_of_whole_numbers_alone_tells_its_numbers():
+    assert Column("x", "category", reason="2 distinct whole numbers").numbers is None
+    assert Column("x", "category", reason="texts", values=["7"]).numbers is None
+    numbers = Column("x", "category", reason="2 distinct whole numbers", values=["7", "-1"]).numbers
+    assert numbers == [7.0, -1.0]
 
 
 def test_a_column_that_is_dropped_has_no_categories_left():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from nbsrc.events.flatten import flatten, flattened
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular import encoder as encoder_module
-from nbsrc.tabular.encoded import EncodedEvents
+from nbsrc.tabular.encoded import EncodedEvents, rows_of
 from nbsrc.tabular.encoder import EventEncoder
 
 scalars = (
@@ -628,6 +629,17 @@ def test_transform_never_raises_and_save_load_batches_and_order_change_nothing(f
         with tempfile.TemporaryDirectory() as folder:
             encoder.save(f"{folder}/encoder")
             assert same(EventEncoder.load(f"{folder}/encoder").transform(other), whole)
+
+
+def test_events_are_chosen_by_their_rows_and_never_changed():
+    numeric, categorical = np.arange(6.0).reshape(3, 2), np.arange(6).reshape(3, 2)
+    events = EncodedEvents(numeric, categorical, (6, 7), ("a", "b"), ("c", "d"), np.arange(3))
+    some = rows_of(events, np.array([2, 0]))
+    assert some.numeric.tolist() == [[4, 5], [0, 1]]
+    assert some.categorical.tolist() == [[4, 5], [0, 1]] and some.time.tolist() == [2, 0]
+    assert some.cardinalities == (6, 7) and some.numbers == events.numbers == ()
+    with pytest.raises(FrozenInstanceError):
+        events.time = None
 
 
 def test_describe_says_how_files_write_a_column_that_has_another_name_there():

@@ -25,7 +25,9 @@ LARGEST = 2**63 - 1
 
 def read(expression, column, values, dtype=None):
     frame = pl.DataFrame({column.column: pl.Series(values, dtype=dtype)})
-    return each(frame, [column], expression)[column.column].to_list()
+    found = each(frame, [column], expression)[column.column]
+    assert expression is not index or found.dtype == pl.Int32
+    return found.to_list()
 
 
 def category(*values):
@@ -62,9 +64,9 @@ def test_a_category_of_no_values_knows_none():
 
 
 def test_ports_have_their_own_index_or_that_of_their_range():
-    column = Column("x", "port", values=["443", "8443", "1024-49151", "49152-65535"])
-    ports = [443, 8443, 80, 1023, 1024, 49151, 49152, 65535, 65536, -1, None]
-    expected = [2, 3, None, None, 4, 4, 5, 5, None, None, None]
+    column = Column("x", "port", values=["443", "8443", "22", "1024-49151", "49152-65535"])
+    ports = [443, 8443, 22, 80, 1023, 1024, 49151, 49152, 65535, 65536, -1, None]
+    expected = [2, 3, 4, None, None, 5, 5, 6, 6, None, None, None]
     assert read(index, column, ports) == expected
     assert read(index, column, [None if p is None else str(p) for p in ports]) == expected
     assert read(index, column, [None if p is None else float(p) for p in ports]) == expected

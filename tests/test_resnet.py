@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional
 
 from nbsrc import resnet
 from nbsrc.blocks import BasicBlock, BottleneckBlock, PlainBlock, PreActBlock
@@ -61,7 +62,7 @@ def test_plain_twin_has_the_same_parameters_and_no_skip():
 
 
 @pytest.mark.parametrize(
-    "depth, near", [(5, "8"), (9, "8 or 14"), (21, "20 or 26"), (60, "56 or 62")]
+    "depth, near", [(2, "8"), (5, "8"), (9, "8 or 14"), (21, "20 or 26"), (60, "56 or 62")]
 )
 def test_depth_that_is_not_6n_plus_2_names_its_neighbours(depth, near):
     with pytest.raises(ValueError, match=f"depth={depth}; near it: {near}$"):
@@ -95,20 +96,25 @@ def test_convolutions_start_as_he_et_al_2015_by_their_outputs():
             assert conv.weight.mean().abs() < 0.1 * conv.weight.std()
 
 
-def test_pre_activation_net_ends_with_an_activation():
+def test_pre_activation_net_ends_with_a_normalized_activation():
     seen = {}
     net = cifar_resnet(8, block=PreActBlock)
-    net.avgpool.register_forward_hook(lambda m, inputs, output: seen.update(least=inputs[0].min()))
+    net.layer4.register_forward_hook(lambda m, i, output: seen.update(sum=output.clone()))
+    net.avgpool.register_forward_hook(lambda m, inputs, output: seen.update(end=inputs[0]))
     net(torch.randn(4, 3, 8, 8))
-    assert seen["least"] == 0
+    expected = functional.batch_norm(seen["sum"], None, None, training=True).relu()
+    torch.testing.assert_close(seen["end"], expected)
 
 
-def test_keyword_arguments_reach_the_network():
-    net = resnet.resnet50(num_classes=5, in_channels=1, stem="cifar", shortcut="C")
+def test_keyword_arguments_reach_the_network(monkeypatch):
+    net = resnet.resnet50(num_classes=5, in_channels=1, stem="cifar", width=8, shortcut="C")
     assert (
         net.fc.out_features == 5 and net.conv1.in_channels == 1 and net.conv1.kernel_size == (3, 3)
     )
     assert net.layer1[1].downsample is not None
+    monkeypatch.setattr(resnet, "ResNet", lambda block, layers, **options: options)
+    for depth in DEPTHS:
+        assert getattr(resnet, f"resnet{depth}")(width=2) == {"width": 2}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
 from nbsrc.tabular.rules import counts_of
 
@@ -41,6 +42,9 @@ def test_counts_are_of_texts_and_leave_out_what_is_missing():
 def test_values_of_one_text_are_one_value():
     assert fit([0.0, -0.0, 0.0]).reason.endswith("constant")
     assert dict(counts_of(pl.DataFrame({"x": [0.0, -0.0]}))[0].iter_rows()) == {"0": 2}
+    microseconds = pl.Series("x", [1_500, 1_700], dtype=pl.Duration("us"))
+    assert counts_of(microseconds.to_frame())[0].rows() == [("1", 2)]
+    assert fit(["1", "1.0"], "traffic.bytes").reason == "schema: long_t; constant"
 
 
 # ---- A column by itself
@@ -48,8 +52,9 @@ def test_values_of_one_text_are_one_value():
 
 def test_the_share_of_missing_values_is_told():
     assert fit(["a", "b", None, ""]).missing == 0.5
-    assert fit(["a", "b", None, ""], exclude=("x",)).missing == 0.5
-    assert fit([None, ""]).missing == fit([]).missing == 1.0
+    excluded = fit(["a", "b", None, ""], exclude=("x",))
+    assert excluded == Column("x", "", "dropped", "excluded", missing=0.5)
+    assert fit([None, ""]) == fit([]) == Column("x", "", "dropped", "no value", missing=1.0)
     assert fit([], exclude=("x",)).missing == 0.0
 
 
@@ -105,6 +110,8 @@ def test_ids_are_dropped_by_a_share_and_by_most_of_their_values():
     ids = [f"{i:016x}" for i in range(20)]
     assert fit([*ids, *ids, *ids[:1]] + ids[:1] * 359).kept  # 20 of 400: 5%
     assert not fit(ids * 19 + ids[:19]).kept  # 20 of 399
+    assert not fit(ids[:10] * 2).kept
+    assert fit((ids[:10] * 2)[1:]).kept  # 19 rows are too few to tell
     assert fit([*ids[:18], "a", "b"] * 9).kept  # nine of ten
     assert not fit([*ids[:19], "a"] * 9).kept
 
@@ -160,6 +167,7 @@ def test_quantities_are_scaled_by_their_quartiles_or_what_is_wider():
     assert scaled([2.5] * 399 + [7.5]) == (2.5, 5.0, False)  # all of the range
     assert scaled([2.5, 2.5, None]) == (2.5, 1.0, False)
     assert scaled([-1e308, 1e308, -1e308, 1e308])[1:] == (1.0, False)  # no finite one
+    assert scaled([-np.inf, np.inf]) == (0.0, 1.0, False)
 
 
 @pytest.mark.parametrize(("largest", "log"), [(10.0, False), (10.5, True), (-10.5, True)])
@@ -203,6 +211,12 @@ def test_times_within_an_hour_of_another_one_are_dropped():
     }
 
 
+def test_a_time_is_kept_however_many_moments_it_has():
+    assert fit([NOON + i * HOUR for i in range(40)], "time") == Column(
+        "time", "time", reason="schema: timestamp_t"
+    )
+
+
 def test_of_ocsfs_times_the_first_is_kept():
     time = [NOON, NOON + 9 * HOUR]
     names = ["a_time", "end_time", "start_time", "time", "time_dt"]
@@ -240,6 +254,8 @@ def test_the_very_same_values_are_kept_once_under_the_shortest_name():
         "bb": ("dropped", "the same values as aa"),
         "a.long.name": ("dropped", "the same values as aa"),
     }
+    excluded = EventEncoder(exclude=("a",)).fit(pl.DataFrame({"a": [*"abca"], "bb": [*"abca"]}))
+    assert [c.reason for c in excluded.columns_] == ["excluded", "values: texts"]
 
 
 def test_an_enumeration_is_kept_before_its_caption_however_long_its_name():
@@ -252,7 +268,8 @@ def test_an_enumeration_is_kept_before_its_caption_however_long_its_name():
     ("name", "values", "decision"),
     [
         ("user.uid", [*"xyzx"], "dropped"),
-        ("uid", [*"xyzx"], "kept"),  # of another object
+        ("other.uid", [*"xyzx"], "kept"),
+        ("email", [*"xyzx"], "kept"),  # of the event itself
         ("user.uid", ["x", "y", "z", None], "kept"),  # missing in other rows
         ("user.uid", [*"xyzy"], "kept"),  # not one-to-one
         ("user.uid", [*"xyxz"], "kept"),
@@ -265,12 +282,16 @@ def test_a_caption_is_one_to_one_with_a_category_of_the_same_object(name, values
 def test_captions_that_are_missing_in_the_same_rows_are_dropped():
     told = fates({"user.n": ["a", "b", None, "a"], "user.uid": ["x", "y", None, "x"]})
     assert told["user.uid"] == ("dropped", "one-to-one with user.n of the same object")
+    names = "user.n", "user.uid", "user.title"
+    told = fates({name: [f"{name} {i}" for i in (1, 2, 1)] for name in names})
+    assert told["user.title"] == ("dropped", "one-to-one with user.n of the same object")
 
 
 def test_quantities_are_repeated_by_the_same_values_only():
     told = fates({"n.a": [1.5, 2.0, 5.0], "n.bb": [3.0, 4.0, 10.0], "n.ccc": [1.5, 2.0, 5.0]})
     assert told["n.bb"][0] == "kept" and told["n.ccc"] == ("dropped", "the same values as n.a")
-    # A category and a quantity of the same texts are two things.
+    # A category and a quantity are two things, also of the same object or the same texts.
+    assert fates({"n.a": [1.5, 2.0, 5.0], "n.bb": [*"xyz"]})["n.bb"][0] == "kept"
     assert fates({"x.port": [1, 2, 1], "y": [1.0, 2.0, 1.0]})["y"][0] == "kept"
 
 

@@ -161,6 +161,8 @@ def test_the_last_category_of_a_column_is_one():
 def test_what_builds_a_network_again_is_kept():
     given = {"n_numeric": 2, "cardinalities": (3, 9), "d_out": 5, **SHAPE}
     assert TabularResNet(**given).arguments == given
+    block = TabularResNet(**given | {"dropout1": 0.25, "dropout2": 0.5}).blocks[0]
+    assert (block.dropout1.p, block.dropout2.p) == (0.25, 0.5)
     usual = {"d_block": 128, "n_blocks": 2, "d_hidden_multiplier": 2.0, "d_out": None}
     net = TabularResNet(n_numeric=2, cardinalities=[3])
     assert net.arguments == {
@@ -168,7 +170,7 @@ def test_what_builds_a_network_again_is_kept():
     }  # fmt: skip
     assert [block.dropout1.p for block in net.blocks] == [0.15, 0.15]
     assert [block.dropout2.p for block in net.blocks] == [0.0, 0.0]
-    assert len(net.blocks) == 2 and net.blocks[0].linear1.weight.shape == (256, 128)
+    assert len(net.blocks) == 2 and net.blocks[0].linear1.weight.shape == (256, net.d_block)
 
 
 def test_only_weights_are_saved():

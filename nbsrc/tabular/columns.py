@@ -63,7 +63,7 @@ def kind_of(series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:
     counts: its distinct values as texts, and how often each comes: `value`, `count`.
     """
     known, dtype, values = schema_type(series.name), series.dtype, counts["value"]
-    last = series.name.rsplit(".", 1)[-1]
+    last = series.name.rpartition(".")[2]
     if known:
         return _known_kind(*known, last, values)
     if last == "length" and dtype == pl.Int64:

@@ -44,11 +44,11 @@ class ColumnEmbeddings(nn.Module):
 
     def __init__(self, cardinalities: Sequence[int]) -> None:
         super().__init__()
-        sizes = torch.tensor(cardinalities, dtype=torch.int64)
+        sizes = torch.tensor(cardinalities)
         self.widths = [embedding_width(n) for n in cardinalities]
         rows = torch.tensor(self.widths) // CHUNK  # table rows of one category
         # The i-th table row read for an event is start[i] + index of column[i] * stride[i].
-        column = torch.repeat_interleave(torch.arange(len(sizes)), rows)
+        column = torch.repeat_interleave(rows)
         self.rows = (sizes * rows).tolist()  # of the table, that each column has
         first = torch.cumsum(sizes * rows, 0) - sizes * rows
         within = torch.cat([torch.arange(int(r)) for r in rows])
@@ -91,9 +91,7 @@ class TabularBlock(nn.Module):
     Shape: (rows, d_block) -> (rows, d_block)
     """
 
-    def __init__(
-        self, d_block: int, d_hidden: int, *, dropout1: float = 0.0, dropout2: float = 0.0
-    ) -> None:
+    def __init__(self, d_block: int, d_hidden: int, *, dropout1: float, dropout2: float) -> None:
         super().__init__()
         self.normalization = nn.BatchNorm1d(d_block)
         self.linear1 = nn.Linear(d_block, d_hidden)
@@ -196,9 +194,7 @@ class TabularResNet(nn.Module):
             "dropout2": dropout2,
             "d_out": d_out,
         }
-        self.register_buffer(
-            "_limits", torch.tensor(self.cardinalities, dtype=torch.int64), persistent=False
-        )
+        self.register_buffer("_limits", torch.tensor(self.cardinalities), persistent=False)
         self.embeddings = ColumnEmbeddings(self.cardinalities) if self.cardinalities else None
         d_in = n_numeric + (sum(self.embeddings.widths) if self.embeddings is not None else 0)
         self.input_projection = nn.Linear(d_in, d_block)

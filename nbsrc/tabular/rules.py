@@ -142,7 +142,7 @@ def drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
     """Keep one of the moments that are within an hour of each other in nine of ten events that have
     both."""
     kept: list[tuple[str, pl.Series]] = []
-    times = [c for c in columns if c.kind == "time" and c.kept]
+    times = [c for c in columns if c.kind == "time"]
     all_moments = each(rows, times, value)
     for c in sorted(times, key=lambda c: (*(c.column != name for name in TIME_COLUMNS), c.column)):
         moments = all_moments[c.column]
@@ -157,11 +157,8 @@ def drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
 
 def _is_near(a: pl.Series, b: pl.Series) -> bool:
     apart = (a - b).abs().drop_nulls()
-    return (
-        len(apart) > 0
-        and (apart < HOUR).sum() >= 0.9 * len(apart)
-        and len(apart) >= 0.9 * (len(a) - a.null_count())
-    )
+    both = len(apart) >= 0.9 * (len(a) - a.null_count())
+    return both and (apart < HOUR).sum() >= 0.9 * len(apart)
 
 
 def drop_repetitions(rows: pl.DataFrame, columns: list[Column], counts: list[pl.DataFrame]) -> None:

@@ -38,7 +38,7 @@ def as_moment(name: str, dtype: pl.DataType) -> pl.Expr:
         ]
         moment = pl.coalesce(_epoch(column.cast(pl.Float64, strict=False)), *parsed)
     elif dtype.is_numeric():
-        moment = _epoch(column.cast(pl.Float64, strict=False))
+        moment = _epoch(column.cast(pl.Float64))
     else:
         return pl.lit(None, dtype=pl.Int64).alias(name)
     return pl.when(moment.is_between(FIRST, LAST) & (moment != 0)).then(moment).alias(name)
