@@ -2,6 +2,8 @@
 files, and one clear line where something is wrong."""
 
 import json
+import shutil
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +17,13 @@ from polars.testing import assert_frame_equal
 from nbsrc.incidents import files as incident_files
 from nbsrc.incidents.__main__ import main
 from nbsrc.incidents.context import ContextSurprise
+from nbsrc.incidents.entities import EVERY, Entities
+from nbsrc.incidents.finder import IncidentFinder
+from nbsrc.incidents.past import FOLDER, FORMAT, LEARNED, load_finder, save_finder
+from nbsrc.incidents.surprise import WindowSurprise
 from nbsrc.incidents.together import Rate
+from nbsrc.sequences.next_event import NextEventSurprise
+from nbsrc.support.tensors import read_tensors, write_tensors
 
 START, DAY, MINUTE = 1772409600000, 86_400_000, 60_000
 SPRAYED = range(150, 162)
@@ -105,6 +113,32 @@ def test_a_kept_model_gives_the_same_alerts_in_any_batches(folder, capsys, monke
     assert "nothing is learned from a baseline" in told and "312 looked at" in told
 
 
+def test_a_kept_model_is_neither_trained_nor_counted_again(folder, monkeypatch):
+    def again(*_, **__):
+        raise AssertionError("learned again")
+
+    for learner in (IncidentFinder, WindowSurprise, ContextSurprise, NextEventSurprise):
+        monkeypatch.setattr(learner, "fit", again)
+    monkeypatch.setattr("nbsrc.sequences.next_event.train", again)
+    out = folder / "kept.parquet"
+    assert main(f"--model {folder}/model --events {folder}/new.jsonl --out {out}".split()) == 0
+    assert_frame_equal(pl.read_parquet(out), pl.read_parquet(folder / "alerts.parquet"))
+
+
+def test_a_past_with_nobody_to_follow_is_kept_too(tmp_path):
+    nobody = IncidentFinder(Entities({}, [EVERY], [], [], [], [], []))
+    hours = pl.DataFrame({
+        "row": range(40), "time": [START + i * 50 * MINUTE for i in range(40)], EVERY: EVERY,
+        "act": [None] * 40, "failed": False, "score": [None] * 20 + [1.0] * 20,
+    }, schema_overrides={"act": pl.String})  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nobody.fit(hours)
+    save_finder(nobody, tmp_path)
+    assert nobody.context_.surprise_ is None
+    assert_frame_equal(load_finder(tmp_path).alerts(hours), nobody.alerts(hours))
+
+
 def test_no_day_has_more_alerts_than_the_budget_and_a_field_can_be_an_entity(folder, capsys):
     out = folder / "few.parquet"
     options = f"--baseline {folder}/past.jsonl --events {folder}/new.jsonl --out {out} --budget 2"
@@ -136,14 +170,23 @@ def test_broken_lines_and_events_without_a_time_are_told_and_shift_nothing(folde
         ("--model {f}/model --events {f}/new.jsonl --out {f}/x --entity shoe", "no entity shoe"),
         ("--baseline - --events {f}/new.jsonl --out {f}/x.parquet", "read twice"),
         ("--model {f}/damaged --events {f}/new.jsonl --out {f}/x.parquet", "cannot be loaded"),
+        ("--model {f}/newer --events {f}/new.jsonl --out {f}/x.parquet", "another version"),
+        ("--model {f}/earlier --events {f}/new.jsonl --out {f}/x.parquet", "earlier version"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_in_one_line_and_nothing_is_written(
     folder, options, message, capsys
 ):
-    damaged = folder / "damaged"
-    damaged.mkdir(exist_ok=True)
-    (damaged / "incidents.parquet").write_bytes(b"PAR1 and nothing else")
+    damaged, newer, earlier = (folder / name for name in ("damaged", "newer", "earlier"))
+    for model in (damaged, newer):
+        shutil.copytree(folder / "model", model, dirs_exist_ok=True)
+    content = bytearray((damaged / FOLDER / LEARNED).read_bytes())
+    content[-1] ^= 1
+    (damaged / FOLDER / LEARNED).write_bytes(content)
+    tensors, about = read_tensors(newer / FOLDER / LEARNED)
+    write_tensors(newer / FOLDER / LEARNED, tensors, about | {"format": FORMAT + 1})
+    earlier.mkdir(exist_ok=True)
+    (earlier / "incidents.parquet").write_bytes(b"PAR1 as it was once kept")
     before = sorted(folder.iterdir())
     assert main(options.format(f=folder).split()) == 2
     error = capsys.readouterr().err

@@ -8,10 +8,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from nbsrc.incidents.alerts import within_budget
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import EVERY, Entities
 from nbsrc.incidents.finder import IncidentFinder, as_if_unseen
-from nbsrc.incidents.surprise import WindowSurprise
+from nbsrc.incidents.surprise import CANDIDATES, WindowSurprise
 from nbsrc.incidents.together import Rate
 
 MINUTE = 60_000
@@ -114,6 +115,34 @@ def test_as_many_alerts_a_day_as_their_score_says_where_nothing_has_changed():
     scores = finder.alerts(new)["score"].to_numpy()
     for rate in (2, 5):  # of two lists together
         assert rate / 3 < (scores >= -np.log(rate)).sum() / 4.2 < 3 * 2 * rate
+
+
+def test_no_alert_that_would_be_reported_is_lost_among_more_than_are_kept():
+    """Each day has hundreds of alerts too many, and every event is of two streams, told twice."""
+    both = Entities({"user": ["user"], "address": ["ip"]}, ["user", "address"], *[[]] * 5)
+    rng = np.random.default_rng(0)
+
+    def busy(n, start):
+        who = rng.integers(120, size=n)
+        return pl.DataFrame(
+            {
+                "row": range(n),
+                "time": np.sort(start + rng.integers(2 * 24 * 60 * MINUTE, size=n)),
+                "user": [f"u{i}" for i in who],
+                "address": [f"10.0.0.{i}" for i in who],
+                "act": [f"a{i}" for i in rng.geometric(0.15, n)],
+                "failed": rng.random(n) < 0.03,
+                "score": rng.exponential(1.0, n),
+            }
+        )
+
+    finder = IncidentFinder(both).fit(busy(3000, START))
+    new = busy(6000, START + 2 * 24 * 60 * MINUTE)
+    every = finder.lists(new, a_day=10**9)
+    assert min(own.height for own in every.values()) > 2 * CANDIDATES
+    assert_frame_equal(
+        within_budget(finder.alerts(new), 10), within_budget(finder.together(every), 10)
+    )
 
 
 def test_scores_that_a_detector_knows_are_stretched_to_its_threshold():

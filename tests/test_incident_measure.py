@@ -7,7 +7,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from nbsrc.incidents.alerts import ALERTS, alerts_from_scores, deduplicated, within_budget
+from nbsrc.incidents.alerts import (
+    ALERTS,
+    alerts_from_scores,
+    deduplicated,
+    highest_of_days,
+    within_budget,
+)
 from nbsrc.incidents.measure import found, incidents_of, interval, judged
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -124,6 +130,21 @@ def test_an_entitys_highest_events_of_an_hour_make_an_alert_and_no_others():
     assert alerts["end"].dt.epoch("ms").to_list() == [0, 30, hour]
     with pytest.raises(ValueError, match="top=0"):
         alerts_from_scores(events, top=0)
+
+
+def test_the_highest_of_each_day_are_the_same_however_many_are_looked_at_together(monkeypatch):
+    rng = np.random.default_rng(0)
+    day = timedelta(days=1) // timedelta(milliseconds=1)
+    events = scored(
+        score=rng.random(400), time=rng.integers(5 * day, size=400), entity=["user"] * 400,
+        value=[f"{i}" for i in rng.integers(30, size=400)],
+    )  # fmt: skip
+    expected = within_budget(alerts_from_scores(events, top=2), 6)
+    assert expected.height == 5 * 6
+    for at_once in (1, 90, 10**6):
+        monkeypatch.setattr("nbsrc.incidents.alerts.AT_ONCE", at_once)
+        assert_frame_equal(highest_of_days(events, 6, top=2), expected)
+    assert highest_of_days(events.clear(), 6).is_empty()
 
 
 def test_events_without_an_entity_are_alerts_by_themselves():

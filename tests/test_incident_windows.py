@@ -121,6 +121,21 @@ def test_neither_the_order_of_rows_nor_a_late_event_changes_a_window():
     assert_frame_equal(learned.alerts(shuffled), learned.alerts(new))
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 50])
+def test_windows_counted_a_few_events_at_once_are_whole(monkeypatch, at_once):
+    past, new = events(300, seed=0), events(400, seed=1, start=START + 6 * 24 * HOUR)
+    learned = WindowSurprise(LOGONS).fit(past)
+    keys = ["entity", "value", "period", "window"]
+    table, whole = window_table(new, LOGONS, learned.seen_), learned.windows(new)
+    alerts = learned.alerts(new, budget=9)
+    assert whole.height > 20 and alerts.height > 9
+    monkeypatch.setattr("nbsrc.incidents.windows.AT_ONCE", at_once)
+    again = window_table(new, LOGONS, learned.seen_)
+    assert_frame_equal(again.sort(keys), table.sort(keys))
+    assert_frame_equal(learned.windows(new).sort(keys), whole.sort(keys))
+    assert_frame_equal(learned.alerts(new, budget=9), alerts)
+
+
 def test_the_future_changes_no_past_score():
     past, new = events(300, seed=0), events(300, seed=1, start=START + 6 * 24 * HOUR)
     learned = WindowSurprise(LOGONS).fit(past)

@@ -16,7 +16,7 @@ from nbsrc.events.flatten import flatten
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.files import held_out_since, read_narrow, reported, write_alerts
 from nbsrc.incidents.finder import IncidentFinder, as_if_unseen
-from nbsrc.incidents.past import FILE, load_past, save_past
+from nbsrc.incidents.past import learned_in, load_finder, save_finder
 from nbsrc.scoring.console import (
     OUT,
     STANDARD_INPUT,
@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError("--budget and --epochs must be at least 1 and --seed at least 0")
     if args.baseline and STANDARD_INPUT in args.baseline:
         raise ValueError("--baseline is read twice, and - can be read once: name a file")
-    learned = args.model is not None and (args.model / FILE).exists()
+    learned = args.model is not None and learned_in(args.model)
     if not args.baseline and not learned:
         there = f" {args.model} that looks at events together" if args.model else ""
         raise ValueError(f"--baseline is needed: there is no model{there} yet")
@@ -94,13 +94,13 @@ def _check(args: argparse.Namespace) -> None:
 def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
     """What is learned already, or is to be learned."""
     model: Path | None = args.model
-    if model is not None and (model / FILE).exists():
-        past, entities = load_past(model)
-        missing = [name for name in args.entity if name not in entities.entities]
+    if model is not None and learned_in(model):
+        finder = load_finder(model)
+        missing = [name for name in args.entity if name not in finder.entities.entities]
         if missing:
             raise ValueError(f"the model in {model} has no entity {missing[0]}: learn another")
         print(f"The model in {model} is there: nothing is learned from a baseline.")
-        return Scorer.load(model), IncidentFinder(entities).fit(past)
+        return Scorer.load(model), finder
     sample, report = read_baseline(args.baseline)
     print_learning(sample.height, report)
     if model is not None and model.exists():
@@ -122,7 +122,7 @@ def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
     if model is not None:
         if not model.exists():
             scorer.save(model)
-        save_past(past, entities, model)
+        save_finder(finder, model)
     return scorer, finder
 
 

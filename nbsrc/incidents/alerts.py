@@ -2,7 +2,10 @@
 events that it is about, so that all methods are judged alike."""
 
 from datetime import timedelta
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 # One row an alert. score: higher is stranger. entity, value: a field and what stands in it. start
@@ -19,6 +22,8 @@ ALERTS = pl.Schema({
     "reason": pl.String(),
 })  # fmt: skip
 EVENT = "event"  # the entity of alerts about one event that belongs to nobody
+DAY = 86_400_000  # milliseconds
+AT_ONCE = 200_000  # scores that become alerts together
 
 
 def alerts_from_scores(
@@ -58,16 +63,20 @@ def alerts_from_scores(
         scored = scored.with_columns(pl.lit(None, pl.String).alias("entity"))
     if "value" not in scored.columns:
         scored = scored.with_columns(pl.lit(None, pl.String).alias("value"))
+
+    def text(name: str) -> pl.Expr:
+        return pl.col(name).cast(pl.String)
+
     alone = pl.col("entity").is_null() | pl.col("value").is_null()
     stretch = pl.col("time").cast(pl.Int64) // (within // timedelta(milliseconds=1))
     events = scored.select(
         pl.col("row").cast(pl.Int64),
         pl.col("time").cast(pl.Int64).cast(pl.Datetime("ms", "UTC")),
         pl.col("score").cast(pl.Float64),
-        pl.when(alone).then(pl.lit(EVENT)).otherwise("entity").alias("entity"),
-        pl.when(alone).then(pl.col("row").cast(pl.String)).otherwise("value").alias("value"),
+        pl.when(alone).then(pl.lit(EVENT)).otherwise(text("entity")).alias("entity"),
+        pl.when(alone).then(text("row")).otherwise(text("value")).alias("value"),
         stretch.alias("stretch"),
-        pl.col("field") if "field" in scored.columns else pl.lit(None, pl.String).alias("field"),
+        text("field") if "field" in scored.columns else pl.lit(None, pl.String).alias("field"),
     )
     # ties are broken by the position, so that equal events give equal alerts in any order
     best = events.sort("score", "row", descending=[True, False]).group_by(
@@ -84,6 +93,20 @@ def alerts_from_scores(
         _reason(kind).alias("reason"),
     )
     return ranked(alerts)
+
+
+def highest_of_days(scored: pl.DataFrame, a_day: int, **options: Any) -> pl.DataFrame:
+    """The `a_day` highest of each day's (UTC) `alerts_from_scores`, which takes the options.
+
+    A few days are looked at together: of a million events, all alerts would be gigabytes."""
+    days = scored["time"].to_numpy() // DAY
+    found = [pl.DataFrame(schema=ALERTS)]
+    if len(days):
+        cuts = [*np.unique(np.sort(days)[::AT_ONCE]), days.max() + 1]
+        for first, end in pairwise(cuts):
+            own = scored.filter((days >= first) & (days < end))
+            found.append(within_budget(alerts_from_scores(own, **options), a_day))
+    return ranked(pl.concat(found))
 
 
 def _reason(kind: str) -> pl.Expr:

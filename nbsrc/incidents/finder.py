@@ -5,10 +5,10 @@ import numpy as np
 import polars as pl
 
 from nbsrc.detection.base import HELD_OUT, threshold
-from nbsrc.incidents.alerts import alerts_from_scores, deduplicated
+from nbsrc.incidents.alerts import alerts_from_scores, deduplicated, highest_of_days
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import EVERY, PAIR, Entities
-from nbsrc.incidents.surprise import DAY, WindowSurprise
+from nbsrc.incidents.surprise import CANDIDATES, DAY, WindowSurprise
 from nbsrc.incidents.together import Rate, together
 
 TOP = 3  # single events of one entity and hour that make an alert
@@ -47,7 +47,7 @@ class IncidentFinder:
         }
         scored = timed.filter(pl.col("score").is_not_null())
         if scored.height:
-            held_out[SINGLES] = scored, self._single(scored)
+            held_out[SINGLES] = scored, alerts_from_scores(self._single(scored), top=TOP)
         self.rates_ = {
             name: Rate(deduplicated(alerts)["score"].to_numpy(), _days(events))
             for name, (events, alerts) in held_out.items()
@@ -55,21 +55,26 @@ class IncidentFinder:
         }
         return self
 
-    def lists(self, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """The alerts of each method by itself, not deduplicated."""
+    def lists(self, events: pl.DataFrame, *, a_day: int = CANDIDATES) -> dict[str, pl.DataFrame]:
+        """The alerts of each method by itself, not deduplicated: of each day, the `a_day` highest.
+
+        That is many times what is reported of a day (`within_budget`): what is below could be
+        reported only if nearly all above it told what others have told already, and a user's or
+        host's alerts of one day are at most one an hour."""
+        context = self.context_.scores(events)
         found = {
-            WINDOWS: self.windows_.alerts(events),
-            CONTEXT: alerts_from_scores(self.context_.scores(events), kind="unexpected events"),
+            WINDOWS: self.windows_.alerts(events, budget=a_day),
+            CONTEXT: highest_of_days(context, a_day, kind="unexpected events"),
         }
         scored = events.filter(pl.col("score").is_not_null(), pl.col("time") != 0)
         if scored.height and SINGLES in self.rates_:
-            found[SINGLES] = self._single(scored)
+            found[SINGLES] = highest_of_days(self._single(scored), a_day, top=TOP)
         return found
 
-    def alerts(self, events: pl.DataFrame) -> pl.DataFrame:
+    def alerts(self, events: pl.DataFrame, *, a_day: int = CANDIDATES) -> pl.DataFrame:
         """One list of alerts, highest first: a frame of `nbsrc.incidents.alerts.ALERTS`. The score
-        is -log of the number of such alerts that the past had a day."""
-        return self.together(self.lists(events))
+        is -log of the number of such alerts that the past had a day. a_day: as for `lists`."""
+        return self.together(self.lists(events, a_day=a_day))
 
     def together(self, lists: dict[str, pl.DataFrame]) -> pl.DataFrame:
         """`alerts`, from what `lists` gave."""
@@ -77,19 +82,20 @@ class IncidentFinder:
         return together({n: (own, self.rates_.get(n, nothing)) for n, own in lists.items()})
 
     def _single(self, events: pl.DataFrame) -> pl.DataFrame:
+        """Events' scores, each with the first entity that it has, as `alerts_from_scores` takes
+        them."""
         owners = [name for name in self.entities.entities if name not in (PAIR, EVERY)]
         whose = [
             pl.when(pl.col(name).is_not_null()).then(pl.lit(name)).alias(name) for name in owners
         ]
-        scored = events.select(
+        return events.select(
             "row",
             "time",
             "score",
             pl.coalesce(*whose, pl.lit(None, pl.String)).alias("entity"),
-            pl.coalesce(*owners, pl.lit(None, pl.String)).alias("value"),
+            pl.coalesce(*owners, pl.lit(None)).alias("value"),
             *(name for name in events.columns if name == "field"),
         )
-        return alerts_from_scores(scored, top=TOP)
 
 
 def _days(events: pl.DataFrame) -> float:

@@ -1,10 +1,11 @@
 """Which events make a window surprising, and a sentence that says so with its numbers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 
-from nbsrc.incidents.windows import PERIODS, is_even
+from nbsrc.incidents.windows import in_windows, is_even
 
 NAMED = 100  # events that an alert names, at most
 BULK = 0.8  # of a sum: the largest events that make up so much of it are named
@@ -18,17 +19,23 @@ def contributing(windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
 
     windows: one kind of entity's, with `alert`, `value`, `period`, `window` and `measure`. events:
     that entity's, as `in_order` gives them, its name in `value`."""
-    lengths = pl.col("period").replace_strict(PERIODS, return_dtype=pl.Int64)
-    parts = []
+    parts = [part for period, inside in in_windows(events)
+             for part in _contributing(windows.filter(period=period), inside)]  # fmt: skip
+    return pl.concat(parts)
+
+
+def _contributing(windows: pl.DataFrame, events: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """`contributing` for windows of one period, and events as `in_windows` gives them."""
+    own_windows = "value", "window"
+    events = events.join(windows, on=own_windows, how="semi")
     for (measure,), own in windows.group_by("measure", maintain_order=True):
         what, _, of = str(measure).partition(" ")
-        columns = {"row", "time", "value", "gap", "failed"} | ({of} if of else set())
+        columns = {"row", "time", *own_windows, "gap", "failed"} | ({of} if of else set())
         columns |= {str(measure)} if what == "new" else set()
-        inside = own.select("alert", "value", "window", lengths.alias("length")).join(
-            events.select(sorted(columns)), on="value"
+        inside = own.select("alert", *own_windows).join(
+            events.select(sorted(columns)), on=own_windows
         )
-        after = pl.col("time") - pl.col("window")
-        inside = inside.filter(after >= 0, after < pl.col("length")).sort("alert", "time", "row")
+        inside = inside.sort("alert", "time", "row")
         of_each = pl.col(of if of else "time")
         if what == "failed":
             keep = pl.col("failed")
@@ -46,7 +53,7 @@ def contributing(windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
         else:
             keep = pl.lit(True)
         shown = of_each.cast(pl.String).unique(maintain_order=True).head(3)
-        parts.append(
+        yield (
             inside.filter(keep)
             .group_by("alert")
             .agg(
@@ -58,7 +65,6 @@ def contributing(windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
                 shown.alias("values"),
             )
         )
-    return pl.concat(parts)
 
 
 def sentence(window: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """How surprising a window is: beside what its entity did in the past, and beside what the entity's
 peers did; and the alerts that follow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -60,30 +60,34 @@ class WindowSurprise:
         `measure` (the one that surprises most) and `amount` (its value).
 
         events: with `row`, their positions."""
-        return self._scores(window_parts(events, self.entities, self.seen_))
+        return pl.concat([pl.DataFrame(schema=_SCORED), *self._scores(events)])
 
-    def _scores(self, tables: Iterable[tuple[str, str, pl.DataFrame]]) -> pl.DataFrame:
-        parts: list[pl.DataFrame] = []
-        for entity, period, own in tables:
-            past = self.past_.filter(entity=entity, period=period)
-            if past.height:
-                parts += _surprises(past, own, self.days_)
-        if not parts:
-            return pl.DataFrame(schema=_SCORED)
+    def _scores(self, events: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """`windows`, in the parts that `window_parts` gives."""
         best = pl.col("measure", "amount").sort_by("surprise", "measure").last()
-        one = pl.concat(parts).group_by(*KEYS, "about").agg(pl.col("surprise").max(), best)
         most = pl.col("surprise").clip(0).top_k(MEASURES).sum().round(DIGITS)
-        return one.group_by(KEYS).agg(most.alias("score"), best).select(_SCORED.names())
+        for entity, period, own in window_parts(events, self.entities, self.seen_):
+            past = self.past_.filter(entity=entity, period=period)
+            parts = list(_surprises(past, own, self.days_)) if past.height else []
+            if parts:
+                one = pl.concat(parts).group_by(*KEYS, "about").agg(pl.col("surprise").max(), best)
+                scored = one.group_by(KEYS).agg(most.alias("score"), best)
+                yield scored.select(_SCORED.names()).cast(_SCORED)
 
     def alerts(self, events: pl.DataFrame, *, budget: int = CANDIDATES) -> pl.DataFrame:
-        """Alerts (a frame of `ALERTS`), neither deduplicated nor limited: of each day, the windows
-        that surprise most, with the events that make them so."""
-        scored = self.windows(events).sort("score", *KEYS, descending=[True, *[False] * len(KEYS)])
-        days = pl.from_epoch("end", "ms").dt.date()
-        scored = scored.filter(pl.int_range(pl.len()).over(days) < budget).with_row_index("alert")
+        """Alerts (a frame of `ALERTS`), not deduplicated: of each day, the `budget` windows that
+        surprise most, with the events that make them so."""
+        scored = pl.DataFrame(schema=_SCORED)
+        day = pl.from_epoch("end", "ms").dt.date()
+        for part in self._scores(events):
+            by = ["score", *KEYS]
+            scored = pl.concat([scored, part]).sort(by, descending=[True, *[False] * len(KEYS)])
+            scored = scored.filter(pl.int_range(pl.len()).over(day) < budget)
+        scored = scored.with_row_index("alert")
         parts = []
         for (entity,), own in scored.group_by("entity", maintain_order=True):
             name = str(entity)
+            own = own.cast({"value": events.schema[name]})
             theirs = events.filter(pl.col(name).is_in(own["value"].implode()), pl.col("time") != 0)
             ordered = in_order(theirs, name, self.entities, self.seen_)
             parts.append(self._told(own, ordered.rename({name: "value"})))
@@ -132,7 +136,8 @@ _SCORED = pl.Schema({
 def _surprises(past: pl.DataFrame, new: pl.DataFrame, days: float) -> Iterator[pl.DataFrame]:
     """For each measure the new windows that it makes surprising: `KEYS`, `measure`, `amount`,
     `about` (what it measures), `surprise` (nats)."""
-    place = pl.concat([past["value"], new["value"]]).rank("dense").to_numpy().astype(np.int64) - 1
+    whose = pl.concat([past["value"], new["value"]]).cast(pl.Categorical).to_physical()
+    place = whose.rank("dense").to_numpy().astype(np.int64) - 1
     before, now = place[: past.height], place[past.height :]
     for measure in new.columns:
         if measure in KEYS:

@@ -4,6 +4,7 @@ A window knows nothing of what comes after it. Windows overlap by half, so that 
 the border of two lies within a third."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ PERIODS = {"hour": HOUR, "day": 24 * HOUR}
 EVEN = 0.15  # gaps within this share of their median are a beat
 SHORTEST = 1000  # milliseconds of a beat: what comes at once is a burst
 FEWEST_BEATS, SHARE_BEATS = 6, 0.6  # of an entity's gaps in a window
+AT_ONCE = 100_000  # events whose windows are counted together
 KEYS = ("entity", "value", "period", "window", "start", "end")
 
 
@@ -40,22 +42,16 @@ def window_table(
 def window_parts(
     events: pl.DataFrame, entities: Entities, seen: "Seen", *, past: bool = False
 ) -> Iterator[tuple[str, str, pl.DataFrame]]:
-    """`window_table`, one entity and period at a time: of a million events, all at once would be
-    gigabytes."""
+    """`window_table`, one entity, period and stretch of time at once: of a million events, all
+    together would be gigabytes."""
     timed = events.filter(pl.col("time") != 0)
     for entity in entities.entities:
         own = in_order(timed, entity, entities, seen, past=past)
         measures = _measures(entity, entities)
-        for period, length in PERIODS.items():
-            half = length // 2
-            # an event lies in two windows: the one that began last, and the one before
-            both = pl.concat([
-                own.with_columns((pl.col("time") // half - back).alias("window")) for back in (0, 1)
-            ])  # fmt: skip
-            table = both.group_by(entity, "window").agg(
+        for period, inside in in_windows(own):
+            table = inside.group_by(entity, "window").agg(
                 pl.col("time").min().alias("start"), pl.col("time").max().alias("end"), *measures
             )
-            del both
             yield (
                 entity,
                 period,
@@ -63,18 +59,43 @@ def window_parts(
                     pl.lit(entity).alias("entity"),
                     pl.col(entity).alias("value"),
                     pl.lit(period).alias("period"),
-                    pl.col("window") * half,
+                    "window",
                     pl.exclude(entity, "window"),
                 ),
             )
+
+
+def in_windows(ordered: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The windows of events in the order of time: a period, and each event with the starts of its
+    windows as `window`. About `AT_ONCE` events at once, cut so that each window is whole."""
+    if ordered.is_empty():
+        return
+    times = ordered["time"].to_numpy()
+    for period, length in PERIODS.items():
+        half = length // 2
+        halves = times // half
+        cuts = [halves[0] - 1, *np.unique(halves[AT_ONCE::AT_ONCE]), halves[-1] + 1]
+        for first, end in pairwise(cuts):
+            low, high = np.searchsorted(halves, (first, end + 1))
+            here = ordered[low:high]
+            # an event lies in two windows: the one that began last, and the one before
+            both = pl.concat([
+                here.with_columns((pl.col("time") // half - back).alias("window"))
+                for back in (0, 1)
+            ])  # fmt: skip
+            both = both.filter(pl.col("window").is_between(first, end, closed="left"))
+            yield period, both.with_columns(pl.col("window") * half)
 
 
 def in_order(
     events: pl.DataFrame, entity: str, entities: Entities, seen: "Seen", *, past: bool = False
 ) -> pl.DataFrame:
     """The events that have the entity, by time, with the `gap` to its event before (milliseconds)
-    and, for each other role, `new ROLE` as in `window_table`."""
-    own = events.filter(pl.col(entity).is_not_null()).sort("time", "row")
+    and, for each other role, `new ROLE` as in `window_table`. Of their columns, what windows
+    count."""
+    counted = ["row", "time", entity, *others_of(entity, entities), "failed", *entities.quantities]
+    own = events.select(list(dict.fromkeys(counted)))
+    own = own.filter(pl.col(entity).is_not_null()).sort("time", "row")
     return own.with_columns(
         pl.col("time").diff().over(entity).alias("gap"),
         *_novelties(own, entity, others_of(entity, entities), seen, past),
@@ -134,9 +155,13 @@ class Seen:
     """Which values each entity was seen with in the past, and with how many of its peers each value
     was.
 
-    past: events as `Entities.narrow` gives them."""
+    past: events as `Entities.narrow` gives them. `rows`: all that is asked of them, each
+    combination of values once; from these, another `Seen` is equal."""
 
     def __init__(self, past: pl.DataFrame, entities: Entities) -> None:
+        asked = {n: None for own in entities.entities for n in (own, *others_of(own, entities))}
+        past = past.select(list(asked)).unique(maintain_order=True)
+        self.rows = past
         self.pairs: dict[tuple[str, str], pl.Series] = {}
         self.peers: dict[tuple[str, str], pl.DataFrame] = {}
         self.known: dict[str, int] = {}

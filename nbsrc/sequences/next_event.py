@@ -94,19 +94,10 @@ class NextEventSurprise:
         known = known[~np.isnan(known)]
         low, middle, high = np.quantile(known if len(known) else np.zeros(1), (0.25, 0.5, 0.75))
         self.gap_ = float(middle), max(float(high - low), 0.1)
-        owners = objects_of((*encoded.numeric_names, "gap.seconds", *encoded.categorical_names))
-        names = sorted(set(owners))
-        self.owner_ = torch.tensor([names.index(owner) for owner in owners])
+        self._build(encoded)
         laid = self._laid_out(encoded, streams)
         last = torch.where(laid.scored, laid.time[laid.places], 0).amax(1)
         learned, held_out = _split(last.argsort(stable=True))
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            self.model_ = NextEvent(
-                self.context,
-                n_numeric=len(encoded.numeric_names) + 1,
-                cardinalities=encoded.cardinalities,
-            )
 
         def loss(generator: torch.Generator) -> Tensor:
             chosen = learned[torch.randint(len(learned), (BATCH,), generator=generator)]
@@ -119,6 +110,36 @@ class NextEventSurprise:
             torch.cat([surprise for _, surprise in self._surprises(laid, held_out)])
         )
         return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learned, by name. Raises NotFittedError before `fit`."""
+        check_fitted(self)  # type: ignore[arg-type]
+        model = {f"model.{name}": tensor for name, tensor in self.model_.state_dict().items()}
+        return model | {"past": self.past_, "gap": torch.tensor(self.gap_, dtype=torch.float64)}
+
+    def restore(self, encoded: EncodedEvents, tensors: dict[str, Tensor]) -> "NextEventSurprise":
+        """As fitted, from what `tensors` gave and any events of the same encoder. Raises KeyError
+        or RuntimeError if they do not belong together."""
+        self._build(encoded)
+        own = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+        self.model_.load_state_dict(own)
+        self.model_.eval()
+        middle, spread = tensors["gap"].tolist()
+        self.gap_, self.past_ = (middle, spread), tensors["past"]
+        return self
+
+    def _build(self, encoded: EncodedEvents) -> None:
+        """The untrained network for events like these, and whose each of their columns is."""
+        owners = objects_of((*encoded.numeric_names, "gap.seconds", *encoded.categorical_names))
+        names = sorted(set(owners))
+        self.owner_ = torch.tensor([names.index(owner) for owner in owners])
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.model_ = NextEvent(
+                self.context,
+                n_numeric=len(encoded.numeric_names) + 1,
+                cardinalities=encoded.cardinalities,
+            )
 
     def decision_function(self, encoded: EncodedEvents, streams: Streams) -> list[np.ndarray]:
         """The score of each stream's events, (events,) each; higher is stranger.

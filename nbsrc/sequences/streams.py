@@ -24,8 +24,9 @@ def streams_of(entities: pl.DataFrame, time: np.ndarray) -> Streams:
     found = Streams([], [], [])
     for entity in entities.columns:
         own = ordered.drop_nulls(entity).group_by(entity, maintain_order=True).agg("row")
-        for value, rows in own.sort(entity).iter_rows():
-            found.rows.append(np.array(rows, dtype=np.int64))
+        own = own.cast({entity: pl.String}).sort(entity)
+        for value, rows in zip(own[entity], own["row"], strict=True):
+            found.rows.append(rows.to_numpy().astype(np.int64))
             found.entity.append(entity)
             found.value.append(value)
     return found
@@ -48,13 +49,13 @@ def since(streams: Streams, first: int, *, before: int) -> Streams:
 def as_frame(streams: Streams, scores: list[np.ndarray], time: np.ndarray) -> pl.DataFrame:
     """Scores of streams' events as a frame: `row`, `time`, `score`, `entity`, `value`."""
     rows = np.concatenate(streams.rows)
-    lengths = [len(own) for own in streams.rows]
+    whose = np.repeat(np.arange(len(streams.rows)), [len(own) for own in streams.rows])
     return pl.DataFrame({
         "row": rows,
         "time": time[rows],
         "score": np.concatenate(scores),
-        "entity": np.repeat(streams.entity, lengths),
-        "value": np.repeat(streams.value, lengths),
+        "entity": pl.Series(streams.entity, dtype=pl.String).gather(whose),
+        "value": pl.Series(streams.value, dtype=pl.String).gather(whose),
     })  # fmt: skip
 
 
