@@ -13,6 +13,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -173,6 +174,9 @@ def listing(block: Block, chapter: Path) -> NotebookNode:
     return new_code_cell(f"%%listing {module} {name}\n{code}")
 
 
+distributions_of_packages = cache(packages_distributions)  # looks at every installed file
+
+
 def packages_of(sources: list[str]) -> list[str]:
     """The third-party packages that Python sources import, in the versions that the project asks
     for."""
@@ -182,7 +186,7 @@ def packages_of(sources: list[str]) -> list[str]:
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.split(".")[0])
-    distributions = packages_distributions()
+    distributions = distributions_of_packages()
     third_party = imported - sys.stdlib_module_names - {"nbsrc", "myst_nb"}
     needed = sorted({canonicalize_name(min(distributions[module])) for module in third_party})
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

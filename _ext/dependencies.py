@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -9,7 +10,8 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).parents[1]
 
 
-def names_imported(source: str, inside: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+@cache
+def names_imported(source: str, inside: tuple[str, ...] = ()) -> frozenset[tuple[str, ...]]:
     """What ``source`` imports, as the parts of dotted names; ``inside`` is the package it is in."""
     names = set()
     for node in ast.walk(ast.parse(source)):
@@ -19,7 +21,7 @@ def names_imported(source: str, inside: tuple[str, ...] = ()) -> set[tuple[str, 
             base = inside[: len(inside) - node.level + 1] if node.level else ()
             base += tuple(node.module.split(".")) if node.module else ()
             names |= {(*base, alias.name) for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def imported_modules(source: str, package: Path = ROOT / "nbsrc") -> set[Path]:
@@ -27,7 +29,7 @@ def imported_modules(source: str, package: Path = ROOT / "nbsrc") -> set[Path]:
     other: ``import nbsrc.a.b`` runs ``nbsrc/__init__.py``, ``nbsrc/a/__init__.py`` and
     ``nbsrc/a/b.py``."""
     found: set[Path] = set()
-    waiting = names_imported(source)
+    waiting = set(names_imported(source))
     while waiting:
         name = waiting.pop()
         for end in range(1, len(name) + 1) if name[0] == package.name else ():

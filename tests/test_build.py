@@ -5,10 +5,10 @@ import gc
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import chapters
+import psutil
 import pytest
 from bs4 import BeautifulSoup
 from citations import author_year, cited, references
@@ -202,9 +202,12 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
     assert "Traceback" not in result.stdout
 
 
-@pytest.mark.parametrize(
-    "source, reason",
-    [
+def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(caplog, tmp_path):
+    def notebook_of(*sources):
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        return new_notebook(cells=[new_code_cell(s) for s in sources], metadata=metadata)
+
+    for source, reason in (
         ("import os; os._exit(3)", "the kernel died with exit code 3"),
         (
             "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
@@ -214,24 +217,15 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
             "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)",
             "the kernel was shut down, by an interrupt of this process",
         ),
-    ],
-)
-def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(
-    source, reason, caplog, tmp_path
-):
-    cells = [new_code_cell("1"), new_code_cell(source), new_code_cell("2")]
-    notebook = new_notebook(
-        cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    )
-    with pytest.raises(ChapterError) as error:
-        execute(notebook, "chapter", folder=tmp_path)
-    said = str(error.value)
-    assert said.startswith(f"chapter, code cell 2: {reason}") and said.endswith(f"\n    {source}")
-    del error  # and with it what it keeps alive
-    notebook = new_notebook(
-        cells=[new_code_cell("import time; time.sleep(2)")], metadata=notebook.metadata
-    )
-    execute(notebook, "another", folder=tmp_path)  # what was left behind would run on here
+    ):
+        with pytest.raises(ChapterError) as error:
+            execute(notebook_of("1", source, "2"), "chapter", folder=tmp_path)
+        said = str(error.value)
+        assert said.startswith(f"chapter, code cell 2: {reason}")
+        assert said.endswith(f"\n    {source}")
+        del error  # and with it what it keeps alive
+    # What was left behind would run on here.
+    execute(notebook_of("import time; time.sleep(2)"), "another", folder=tmp_path)
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
@@ -246,7 +240,7 @@ kernelspec: {{name: python3, display_name: Python 3}}
 import os, time
 from pathlib import Path
 
-Path("{place}/{own}").touch()
+Path("{place}/{own}").write_text(str(os.getpid()))
 waited = 0
 while not Path("{place}/{other}").exists() and waited < 30:
     time.sleep(0.1)
@@ -283,10 +277,6 @@ def test_two_chapters_run_side_by_side_and_share_the_cores(tmp_path, monkeypatch
 
 
 def test_a_chapter_that_fails_is_named_and_stops_the_one_beside_it(tmp_path, monkeypatch):
-    end = tmp_path / "end"
     with pytest.raises(ChapterError, match=r"^one, line 20: ZeroDivisionError"):
-        side_by_side(
-            tmp_path, monkeypatch, one="1 / 0", two=f"time.sleep(5); Path({str(end)!r}).touch()"
-        )
-    time.sleep(5)
-    assert not end.exists()
+        side_by_side(tmp_path, monkeypatch, one="1 / 0", two="time.sleep(60)")
+    assert not psutil.pid_exists(int((tmp_path / "two").read_text()))
