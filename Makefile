@@ -15,6 +15,8 @@ PROCESSES ?= 2
 
 # This tree's modules before any others of their names, whatever the environment says.
 export PYTHONPATH := $(CURDIR)
+# Dozens of processes import the same packages: each is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 BOOK := _build/html/index.html

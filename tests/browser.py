@@ -61,40 +61,66 @@ def browser(browser_at_hand):
         yield chromium
 
 
+def opened(browser, address, *, width=1280, scheme="light"):
+    """A page at an address, in a context of its own; its ``troubles`` collects errors, failed
+    requests and requests to other hosts."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.troubles = []
+    home = urlsplit(address)[:2]
+
+    def guard(route):
+        if urlsplit(route.request.url)[:2] == home:
+            route.continue_()
+        else:
+            page.troubles.append(f"asks {route.request.url}")
+            route.abort()
+
+    context.route("**/*", guard)
+    page.on(
+        "console",
+        lambda m: m.type in ("error", "warning") and page.troubles.append(f"console: {m.text}"),
+    )
+    page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
+    page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
+    page.on("response", lambda r: r.status >= 400 and page.troubles.append(f"{r.status}: {r.url}"))
+    page.goto(address, wait_until="load")
+    return page
+
+
 @pytest.fixture
 def open_page(browser):
-    """Open an address; the page's ``troubles`` collects errors, failed requests and requests to
-    other hosts."""
-    contexts = []
+    """Open an address anew, for a test that does something there."""
+    pages = []
 
-    def open_it(address, *, width=1280, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.troubles = []
-        home = urlsplit(address)[:2]
-
-        def guard(route):
-            if urlsplit(route.request.url)[:2] == home:
-                route.continue_()
-            else:
-                page.troubles.append(f"asks {route.request.url}")
-                route.abort()
-
-        context.route("**/*", guard)
-        page.on(
-            "console",
-            lambda m: m.type in ("error", "warning") and page.troubles.append(f"console: {m.text}"),
-        )
-        page.on("pageerror", lambda error: page.troubles.append(f"script: {error}"))
-        page.on("requestfailed", lambda request: page.troubles.append(f"failed: {request.url}"))
-        page.on(
-            "response", lambda r: r.status >= 400 and page.troubles.append(f"{r.status}: {r.url}")
-        )
-        page.goto(address, wait_until="load")
-        return page
+    def open_it(address, **how):
+        pages.append(opened(browser, address, **how))
+        return pages[-1]
 
     yield open_it
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.context.close()
+
+
+@pytest.fixture(scope="module")
+def look_at(browser, address):
+    """A page of the site by its name, opened once for all tests that only look at it; it is closed
+    when a page of another name is asked for."""
+    pages = {}
+
+    def look(name, *, query="", width=1280, scheme="light"):
+        key = name, query, width, scheme
+        if key not in pages:
+            if any(other != name for other, *_ in pages):
+                close()
+            where = f"{address}{name}.html{query}"
+            pages[key] = opened(browser, where, width=width, scheme=scheme)
+        return pages[key]
+
+    def close():
+        while pages:
+            pages.popitem()[1].context.close()
+
+    yield look
+    close()

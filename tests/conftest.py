@@ -17,23 +17,28 @@ pytest_plugins = ["browser"]
 
 # Tests that need one of these build a book or start a cluster, and are not in `make test-fast`.
 LONG = {"executed", "site", "book", "built", "ray", "torchrun"}
+# When they run: chapters first; while one process builds the site to print it, the other builds
+# small books; both look at the site's pages. Tests that need none of these come in between.
+PLACES = {"executed": 0, "book": 2, "articles": 2, "built": 3, "site": 4}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that take their time. Where two processes run the tests, one begins with the
-    chapters, each file's other tests stay together, so that what they share is made once, and those
-    of the built site come last."""
+    """Mark the tests that take their time, and group them for the processes that run them: a file's
+    tests that need the same stay together, so that what they share is made once, and those of the
+    built site that look at one page, of which there are many."""
     places = {}
     for item in items:
         needs = getattr(item, "fixturenames", ())
         if LONG.intersection(needs):
             item.add_marker("long")
-        item.add_marker(
-            pytest.mark.xdist_group(item.path.name + " executed" * ("executed" in needs))
-        )
-        places[item] = 0 if "executed" in needs else 2 if "site" in needs else 1
-    items.sort(key=places.__getitem__)
+        need = next((fixture for fixture in PLACES if fixture in needs), "")
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        page = str(parameters.get("name", "~")) if need == "site" else ""
+        item.add_marker(pytest.mark.xdist_group(" ".join((item.path.name, need, page)).strip()))
+        places[item] = PLACES.get(need, 1), page
+    items.sort(key=lambda item: places[item][1], reverse=True)  # the large pages before the small
+    items.sort(key=lambda item: places[item][0])
 
 
 @pytest.fixture(scope="session")

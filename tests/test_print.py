@@ -9,9 +9,14 @@ from chromium import launched
 from myst import blocks
 from pdf import article, document, print_to
 from pypdf import PdfReader
-from pypdf.generic import ContentStream
 
 CHAPTERS = exported_paths()
+
+
+@pytest.fixture(scope="module")
+def articles(site):
+    """The text of each page as it is printed, and its style sheets."""
+    return [article(path) for path in chapter_paths()]
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +26,42 @@ def book(site, browser_at_hand, tmp_path_factory):
     return PdfReader(path)
 
 
+def fonts_of(resources):
+    """The fonts of a page by their names, those of the drawings on it included."""
+    fonts = dict(resources.get("/Font", {}))
+    for drawing in resources.get("/XObject", {}).values():
+        fonts |= fonts_of(drawing.get_object().get("/Resources", {}))
+    return fonts
+
+
 @pytest.fixture(scope="module")
-def pages(book):
-    texts = (
-        unicodedata.normalize("NFKC", page.extract_text()) for page in book.pages
-    )  # without ligatures
-    return [" ".join(text.split()) for text in texts]
+def read(book):
+    """The text of each page; and of each, whether a glyph is missing: glyph 0 of a font is the box
+    that stands for a character the font has not."""
+    texts, missing = [], []
+    for page in book.pages:
+        fonts = fonts_of(page["/Resources"])
+        font, glyphs = None, set()
+
+        def look(operator, operands, _matrix, _text_matrix, fonts=fonts, glyphs=glyphs):
+            nonlocal font
+            if operator == b"Tf":
+                font = fonts[operands[0]].get_object()
+            elif operator in (b"Tj", b"TJ") and font["/Subtype"] == "/Type0":
+                for part in operands[0] if operator == b"TJ" else operands:
+                    if isinstance(part, (str, bytes)):
+                        code = part.original_bytes if isinstance(part, str) else bytes(part)
+                        glyphs |= {code[i : i + 2] for i in range(0, len(code), 2)}
+
+        text = unicodedata.normalize("NFKC", page.extract_text(visitor_operand_before=look))
+        texts.append(" ".join(text.split()))  # without ligatures
+        missing.append(b"\0\0" in glyphs)
+    return texts, missing
+
+
+@pytest.fixture(scope="module")
+def pages(read):
+    return read[0]
 
 
 def test_the_book_has_about_the_pages_that_its_chapters_take(book):
@@ -84,11 +119,10 @@ def test_formulas_diagrams_and_figures_are_printed(book, pages):
     assert any("KaTeX_Math" in font for font in fonts)
 
 
-def test_the_marks_and_bands_of_figures_are_printed(site):
+def test_the_marks_and_bands_of_figures_are_printed(articles):
     """Dots, markers, bands and clips are drawn once and referred to by their ids."""
     marks = 0
-    for path in chapter_paths():
-        text, _ = article(path)
+    for text, _ in articles:
         there = {element["id"] for element in text.find_all(id=True)}
         wanted = set(re.findall(r'(?:<use [^>]*?href="|url\()#([^")]+)', str(text)))
         assert wanted <= there
@@ -96,28 +130,16 @@ def test_the_marks_and_bands_of_figures_are_printed(site):
     assert marks > 50
 
 
-def test_no_glyph_is_missing(book, pages):
-    """Glyph 0 of a font is the box that stands for a character the font has not."""
-    assert not any("\N{REPLACEMENT CHARACTER}" in text for text in pages)
-    for number, page in enumerate(book.pages, 1):
-        fonts = page["/Resources"].get("/Font", {})
-        font = None
-        for operands, operator in ContentStream(page.get_contents(), book).operations:
-            if operator == b"Tf":
-                font = fonts[operands[0]].get_object()
-            elif operator in (b"Tj", b"TJ") and font["/Subtype"] == "/Type0":
-                parts = operands[0] if operator == b"TJ" else operands
-                for part in parts:
-                    if isinstance(part, (str, bytes)):
-                        code = part.original_bytes if isinstance(part, str) else bytes(part)
-                        glyphs = {code[i : i + 2] for i in range(0, len(code), 2)}
-                        assert b"\0\0" not in glyphs, f"page {number}: a glyph is missing"
+def test_no_glyph_is_missing(read):
+    texts, missing = read
+    assert not any("\N{REPLACEMENT CHARACTER}" in text for text in texts)
+    assert [number for number, is_missing in enumerate(missing, 1) if is_missing] == []
 
 
-def test_nothing_is_cut_at_the_right_edge_of_a_page(site, browser_at_hand):
+def test_nothing_is_cut_at_the_right_edge_of_a_page(articles, site, browser_at_hand):
     """Printed width is about 640 px: code wraps, and figures, tables and formulas fit."""
     printed = site / "_print_width.html"
-    printed.write_text(document([article(path) for path in chapter_paths()], {}), encoding="utf-8")
+    printed.write_text(document(articles, {}), encoding="utf-8")
     try:
         with launched() as browser:
             page = browser.new_page(viewport={"width": 658, "height": 900})

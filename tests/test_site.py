@@ -24,8 +24,8 @@ def soup(path):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_and_asks_nobody_else(name, open_page, address):
-    page = open_page(f"{address}{name}.html")
+def test_a_page_is_whole_and_asks_nobody_else(name, look_at):
+    page = look_at(name)
     assert page.troubles == []
     assert_whole(page)
 
@@ -57,8 +57,8 @@ def assert_whole(page):
     )
 
 
-def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(open_page, address):
-    page = open_page(f"{address}part1-resnet.html")
+def test_diagrams_figures_and_formulas_are_on_the_page_of_part_1(look_at):
+    page = look_at("part1-resnet")
     source = (ROOT / "part1-resnet.md").read_text(encoding="utf-8")
     assert page.locator("svg.diagram").count() == source.count("```{mermaid}") > 0
     assert page.locator("div.panels:not(.live)").count() == source.count("\n  figure:\n") > 0
@@ -134,10 +134,10 @@ def test_a_figure_with_controls_is_a_still_one_in_print_and_without_scripts(
         assert not page.locator("form.explorer").is_visible()
 
 
-def test_the_skip_edge_is_the_highlighted_one(open_page, address):
+def test_the_skip_edge_is_the_highlighted_one(look_at):
     """Of the residual block's diagram, one line is vermilion, and it goes from the input to the
     sum."""
-    page = open_page(f"{address}part1-resnet.html")
+    page = look_at("part1-resnet")
     diagram = page.locator("svg.diagram[aria-label^='A residual block']").first
     lines = diagram.locator("polyline")
     colored = [i for i in range(lines.count()) if lines.nth(i).get_attribute("stroke") == "#d55e00"]
@@ -174,8 +174,8 @@ def test_figures_and_diagrams_follow_dark_mode(open_page, address):
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_code_has_the_room_that_its_longest_line_needs(name, open_page, address):
-    page = open_page(f"{address}{name}.html")
+def test_code_has_the_room_that_its_longest_line_needs(name, look_at):
+    page = look_at(name)
     cut = page.locator("article pre:visible").evaluate_all(
         "all => all.filter(e => e.scrollWidth > e.clientWidth && !e.closest('.cell_output'))"
         ".map(e => e.innerText)"
@@ -189,9 +189,9 @@ def test_code_has_the_room_that_its_longest_line_needs(name, open_page, address)
 
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_name_or_number_in_a_table_is_not_broken(name, width, open_page, address):
+def test_a_name_or_number_in_a_table_is_not_broken(name, width, look_at):
     """Such as ResNet-18, or 3 + 4 + 6 + 3; on a phone, a cell of words may take several lines."""
-    page = open_page(f"{address}{name}.html", width=width)
+    page = look_at(name, width=width)
     table = "article " + ("table.dataframe " if width == 375 else "")
     cells = page.locator(f"{table}td:visible").evaluate_all(
         """all => all.map(cell => {
@@ -206,8 +206,8 @@ def test_a_name_or_number_in_a_table_is_not_broken(name, width, open_page, addre
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_captions_are_as_heavy_as_the_text(name, open_page, address):
-    page = open_page(f"{address}{name}.html")
+def test_captions_are_as_heavy_as_the_text(name, look_at):
+    page = look_at(name)
     weights = page.locator("article figcaption .caption-text, article caption").evaluate_all(
         "all => all.map(e => getComputedStyle(e).fontWeight)"
     )
@@ -215,8 +215,8 @@ def test_captions_are_as_heavy_as_the_text(name, open_page, address):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_on_a_phone_panels_are_stacked_and_their_text_is_readable(name, open_page, address):
-    page = open_page(f"{address}{name}.html", width=375)
+def test_on_a_phone_panels_are_stacked_and_their_text_is_readable(name, look_at):
+    page = look_at(name, width=375)
     small = page.locator("svg.figure text, svg.figure tspan, svg.diagram text").evaluate_all(
         """all => all.filter(e => e.getClientRects().length).map(e => {
           const drawing = e.closest("svg")
@@ -267,8 +267,8 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_keys_of_an_event_are_readable(scheme, open_page, address):
-    page = open_page(f"{address}part2-tabular-resnet.html", scheme=scheme)
+def test_the_keys_of_an_event_are_readable(scheme, look_at):
+    page = look_at("part2-tabular-resnet", scheme=scheme)
     colors = page.locator("details.tree code").evaluate_all(
         """all => all.map(key => {
           const grounds = []
@@ -305,7 +305,7 @@ def test_folded_cells_and_solutions_open_by_keyboard(open_page, address):
 
 def test_every_link_inside_the_site_leads_somewhere(site):
     broken = []
-    for path in site.glob("*.html"):
+    for path in site.glob("[!_]*.html"):  # without what is being printed
         if path.name == "404.html":
             continue
         for link in soup(path).find_all("a", href=True):
@@ -367,8 +367,8 @@ def test_without_a_repository_no_button_leads_nowhere(name, site):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, open_page, address):
-    page = open_page(f"{address}{name}.html", width=375)
+def test_nothing_makes_a_page_scroll_sideways_on_a_phone(name, look_at):
+    page = look_at(name, width=375)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
 
 
@@ -378,6 +378,7 @@ def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
     name, width, open_page, address
 ):
     page = open_page(f"{address}{name}.html", width=width)
+    page.evaluate("document.querySelectorAll('details').forEach(folded => folded.open = true)")
     formulas = page.evaluate(
         """() => [...document.querySelectorAll("div.math")].map(box => {
           const [formula, number] = [".katex-html", ".eqno"].map(
@@ -393,14 +394,13 @@ def test_a_formula_is_shown_from_its_beginning_and_its_number_covers_nothing(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_against_wcag(name, scheme, open_page, address):
-    page = open_page(f"{address}{name}.html", scheme=scheme)
-    if name == "search":
-        page.goto(f"{address}search.html?q=bottleneck")
+def test_axe_finds_nothing_against_wcag(name, scheme, look_at):
+    query = "?q=bottleneck" if name == "search" else ""
+    page = look_at(name, query=query, scheme=scheme)
+    if query:
         page.locator("#search-results li").first.wait_for()
-    page.wait_for_timeout(
-        300
-    )  # the theme makes what scrolls reachable by keyboard 300 ms after load
+    # The theme makes what scrolls reachable by keyboard 300 ms after load.
+    page.wait_for_timeout(300)
     options = {
         "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
         "resultTypes": ["violations", "incomplete"],
