@@ -132,7 +132,7 @@ def ranked(alerts: pl.DataFrame) -> pl.DataFrame:
     """The alerts in the order of their scores, highest first, in an order that does not depend on
     the one given."""
     own = alerts.select(list(ALERTS)).cast(ALERTS)
-    by = ["score", "end", "entity", "value", "start", "reason"]
+    by = ["score", "end", "entity", "value", "start", "reason", "rows"]
     return own.sort(by, descending=[True, *[False] * (len(by) - 1)])
 
 

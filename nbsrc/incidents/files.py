@@ -19,7 +19,7 @@ from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.finder import IncidentFinder
 from nbsrc.incidents.findings import incident_findings
 from nbsrc.incidents.surprise import CANDIDATES
-from nbsrc.scoring.files import EVENTS_AT_ONCE, Report
+from nbsrc.scoring.files import EVENTS_AT_ONCE, Report, read_ahead
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.scoring.types import with_booleans
 from nbsrc.support.files import whole
@@ -44,8 +44,9 @@ def read_narrow(
     with (
         tqdm(desc=told, unit=" events", disable=not watched()) as bar,
         closing(iter_events(list(paths), batch_size=EVENTS_AT_ONCE, notes=report.notes)) as batches,
+        closing(read_ahead(batches, paths)) as ahead,
     ):
-        for events, rejects in batches:
+        for events, rejects in ahead:
             if events.height:
                 rows, written = flattened(events)
                 report.columns |= set(rows.columns)
@@ -85,7 +86,9 @@ def _narrow(
     )
     # of a million events, texts are most of the memory, and few of them differ
     narrow = narrow.with_columns(pl.col(pl.String).cast(pl.Categorical))
-    return narrow.with_columns(rows.select(uid.alias("uid")).to_series())
+    # copied: a text of the batch would keep all that was read with it
+    uids = rows.select(uid.alias("uid")).to_series().to_list()
+    return narrow.with_columns(pl.Series("uid", uids, pl.String))
 
 
 def held_out_since(times: np.ndarray) -> int:

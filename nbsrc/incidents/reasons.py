@@ -40,7 +40,7 @@ def _contributing(windows: pl.DataFrame, events: pl.DataFrame) -> Iterator[pl.Da
         if what == "failed":
             keep = pl.col("failed")
         elif what == "beat":
-            keep = is_even().over("alert")
+            keep = is_even("alert")
         elif what == "new":
             keep = pl.col(str(measure)) > 0
         elif what == "distinct":

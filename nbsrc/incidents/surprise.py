@@ -143,12 +143,14 @@ def _surprises(past: pl.DataFrame, new: pl.DataFrame, days: float) -> Iterator[p
         if measure in KEYS:
             continue
         old, amounts = (frame[measure].fill_null(0).to_numpy() for frame in (past, new))
-        if not amounts.any():
+        some = np.flatnonzero(amounts > 0)
+        if not len(some):
             continue
-        own = _deviation(np.log1p(old.clip(0)), before, np.log1p(amounts.clip(0)), now)
+        amounts = amounts[some]
+        own = _deviation(np.log1p(old.clip(0)), before, np.log1p(amounts), now[some])
         nats = (rarity(old, amounts, days) + rarity(*own, days)) / 2
-        keep = (amounts > 0) & (nats > LEAST)
-        yield new.filter(pl.Series(keep)).select(
+        keep = nats > LEAST
+        yield new[some[keep]].select(
             *KEYS,
             pl.lit(measure).alias("measure"),
             pl.col(measure).alias("amount"),

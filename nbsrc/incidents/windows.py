@@ -49,6 +49,7 @@ def window_parts(
         own = in_order(timed, entity, entities, seen, past=past)
         measures = _measures(entity, entities)
         for period, inside in in_windows(own):
+            inside = inside.with_columns(is_even(entity, "window").alias("even"))
             table = inside.group_by(entity, "window").agg(
                 pl.col("time").min().alias("start"), pl.col("time").max().alias("end"), *measures
             )
@@ -109,7 +110,7 @@ def others_of(entity: str, entities: Entities) -> list[str]:
 
 
 def _measures(entity: str, entities: Entities) -> list[pl.Expr]:
-    even, gaps = is_even().sum(), pl.col("gap").count()
+    even, gaps = pl.col("even").sum(), pl.col("gap").count()
     beats = (even >= FEWEST_BEATS) & (even >= SHARE_BEATS * gaps)
     own = [
         pl.len().alias("count"),
@@ -126,11 +127,11 @@ def _measures(entity: str, entities: Entities) -> list[pl.Expr]:
     return [measure.cast(pl.Float64) for measure in own]
 
 
-def is_even() -> pl.Expr:
-    """Whether the gap before an event is about as long as the median one: by the median absolute
-    deviation one late call of many breaks no beat. Events that come at once are a burst and no
-    beat: the gaps of a beat have a median of a second or more."""
-    middle = pl.col("gap").median()
+def is_even(*group: str) -> pl.Expr:
+    """Whether the gap before an event is about as long as the median one of its group: by the
+    median absolute deviation one late call of many breaks no beat. Events that come at once are a
+    burst and no beat: the gaps of a beat have a median of a second or more."""
+    middle = pl.col("gap").median().over(*group)
     return ((pl.col("gap") - middle).abs() <= EVEN * middle) & (middle >= SHORTEST)
 
 

@@ -3,7 +3,7 @@ the files."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -148,8 +148,7 @@ def score_files(
             )
         else:
             read = opened.enter_context(closing(batches_of(files, events_at_once, report.notes)))
-            # What waits for a pipe could not be interrupted.
-            ahead = opened.enter_context(closing(_ahead(read))) if _at_hand(paths) else read
+            ahead = opened.enter_context(closing(read_ahead(read, paths)))
             made = (score_batch(scorer, batch) for batch in ahead)
         for scored in made:
             scores = report.add(scored)
@@ -164,12 +163,12 @@ def score_files(
     return report
 
 
-def _at_hand(paths: list[Path]) -> bool:
-    return all(path.is_file() or path.is_dir() for path in paths)
-
-
-def _ahead(batches: Iterator[Batch]) -> Generator[Batch]:
-    """The batches, each read while the one before it is scored."""
+def read_ahead(batches: Iterator[Batch], paths: Sequence[Path]) -> Generator[Batch]:
+    """The batches of the paths, each read while the one before it is scored; from pipes one after
+    the other: what waits for a pipe could not be interrupted."""
+    if not all(path.is_file() or path.is_dir() for path in paths):
+        yield from batches
+        return
     with ThreadPoolExecutor(1) as reader:
         following = reader.submit(next, batches, None)
         while (batch := following.result()) is not None:
