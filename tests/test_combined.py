@@ -110,6 +110,15 @@ def test_the_tenth_neighbour_is_another_event(past, new):
     np.testing.assert_allclose(found[50:], wanted[50:, 9], rtol=1e-3, atol=1e-3)
 
 
+def test_of_few_past_events_the_farthest_but_one_counts_and_of_wide_ones_fewer_are_kept():
+    few = Neighbours(torch.tensor([[0.0], [1.0], [3.0]]))
+    x, own = torch.tensor([[0.0], [5.0]]), torch.tensor([True, False])
+    assert few.score(x, own).tolist() == [3, 4] and few.score(x).tolist() == [1, 4]
+    widths = {1: 256, 97: 256, 98: 255, 390: 64, 391: 64}
+    kept = {n: len(Neighbours.of(torch.zeros(300, n)).references) for n in widths}
+    assert kept == widths
+
+
 def density(past, values):
     """-log of the share of past values in a value's bin of ten, over that in the fullest."""
     edges = np.linspace(past.min(), past.max(), 11)

@@ -270,6 +270,8 @@ def test_a_distance_is_the_number_of_unlike_categories_and_half_the_square_of_qu
 
 
 def test_distances_are_to_a_sample_of_a_long_past(past, monkeypatch):
+    long = rows_of(past, np.arange(4100) % 400)
+    assert len(Distance(seed=2).fit(long).neighbours_._fit_X) == 4000
     monkeypatch.setattr("nbsrc.detection.baselines.REFERENCES", 50)
     detector = Distance(seed=2).fit(past)
     held = np.sort(detector.neighbours_._fit_X.sum(1))

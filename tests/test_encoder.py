@@ -325,6 +325,8 @@ def test_without_ocsfs_times_the_only_time_is_the_events_own():
         pl.col("seen_at").add(10**10).alias("left_at")
     )  # which of the two is not known
     assert EventEncoder().fit_transform(two).time.tolist() == [0, 0, 0]
+    near = seen.with_columns(told_at=pl.col("seen_at") + 5)  # which is dropped
+    assert EventEncoder().fit_transform(near).time.tolist() == encoder.transform(seen).time.tolist()
     both = seen.with_columns(pl.Series("time", [1, 2, 3]) * 10**12)
     assert EventEncoder().fit_transform(both).time.tolist() == [10**12, 2 * 10**12, 3 * 10**12]
 
@@ -438,7 +440,7 @@ def test_columns_unknown_at_fit_are_named_once():
             encoder.transform(frame.select(pl.lit(1).alias(name) for name in names))
 
 
-def test_what_was_decided_is_described_column_by_column():
+def test_what_was_decided_is_described_column_by_column(recwarn):
     frame = pl.DataFrame(
         {
             "amount": [1.0, 2.0, 3.0, 4.0, None],
@@ -459,6 +461,7 @@ def test_what_was_decided_is_described_column_by_column():
         "scale": pl.Float64,
         "missing": pl.Float64,
     }
+    assert EventEncoder().fit(pl.DataFrame()).describe().schema == told.schema
     fraction = "values: numbers with a fraction"
     assert told.rows() == [
         ("amount", "quantity", "kept", fraction, None, 1.0, 0.2),
@@ -469,6 +472,8 @@ def test_what_was_decided_is_described_column_by_column():
     encoded = encoder.transform(frame)
     assert encoded.categorical_names == ("word", "amount.present")
     assert encoded.cardinalities == (5, 3)
+    assert encoder.get_feature_names_out().dtype == object  # as scikit-learn's
+    assert not recwarn.list
     assert encoded.categorical.tolist() == [[2, 2], [3, 2], [4, 2], [2, 2], [3, 0]]
     encoded.time[0] = 0  # the arrays are the caller's
 

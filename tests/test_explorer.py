@@ -124,7 +124,7 @@ def test_more_false_alarms_find_more_and_the_figure_says_how_many():
         assert number == sum(scores[~normal] > limit) and share == number / sum(~normal)
         assert sum(scores[normal] > limit) <= 4 * rate
     few, kinds = np.array([4.0, 3.0, 2.0, 1.0]), np.array([False, True, False, True])
-    assert found_by_alarms(few, kinds, days=1, alarms=(0, 1))["found"].to_list() == [1, 2]
+    assert found_by_alarms(few, kinds, days=1, alarms=(0, 1, 9))["found"].to_list() == [1, 2, 2]
     table = found.with_columns(method=pl.lit("one"), color=pl.lit("#000000"))
     events = int(sum(~normal))
     figure = explorer_plots.explore_alarms(table, events=events)
@@ -135,5 +135,6 @@ def test_more_false_alarms_find_more_and_the_figure_says_how_many():
         == f"one at 100 false alarms a day: {number} of the {events} events of incidents are found."
     )
     assert marks == [[0, 100.0, pytest.approx(100 * found["share"][2], rel=0.01)]] and lines == [0]
-    with pytest.raises(ValueError, match="4000 of 4000"):
-        found_by_alarms(scores, np.ones(4000, dtype=bool), days=1, alarms=(1,))
+    for same in (0, 4000):
+        with pytest.raises(ValueError, match=f"however: {same} of 4000"):
+            found_by_alarms(scores, np.full(4000, same > 0), days=1, alarms=(1,))

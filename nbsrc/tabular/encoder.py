@@ -131,7 +131,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
 
         Raises NotFittedError before `fit`; ValueError if a column is nested.
         """
-        check_is_fitted(self, "columns_")
+        check_is_fitted(self)
         _refuse_nested(rows)
         self._warn_of_new(rows.columns)
         names = self._numeric_names(), self._categorical_names()
@@ -174,7 +174,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, input_features: None = None) -> np.ndarray:
         """The names of the numeric columns, then of the categorical ones. Raises NotFittedError
         before `fit`."""
-        check_is_fitted(self, "columns_")
+        check_is_fitted(self)
         return np.array(self._numeric_names() + self._categorical_names(), dtype=object)
 
     def describe(self) -> pl.DataFrame:
@@ -184,7 +184,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         `cardinality` counts the two reserved indices; `scale` is the interquartile range by which a
         quantity is divided (after the logarithm, where the reason says so); `missing` is a share of
         the rows. Raises NotFittedError before `fit`."""
-        check_is_fitted(self, "columns_")
+        check_is_fitted(self)
         rows = [
             (c.column, c.kind, c.decision, c.reason, c.cardinality, scale, c.missing)
             for c in self.columns_
@@ -197,7 +197,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted encoder to the file `path`, as safetensors; its folder is made if need
         be."""
-        check_is_fitted(self, "columns_")
+        check_is_fitted(self)
         write_encoder(Path(path), self.get_params(), self.columns_)
 
     @classmethod
