@@ -53,6 +53,7 @@ def test_trees_from_arrays_score_as_scikit_learns(rows, columns):
     past = torch.tensor(rng.normal(size=(rows, columns)).round(1), dtype=torch.float32)
     new = torch.cat([past, torch.tensor(3 * rng.normal(size=(200, columns)), dtype=torch.float32)])
     trees = Trees.of(past, 3)
+    assert trees.threshold.dtype == trees.leaf.dtype == torch.float32
     thresholds = trees.threshold[trees.threshold.isfinite()][:200]
     new[: len(thresholds), 0] = thresholds[: len(new)]  # values that decide by their last digit
     forest = IsolationForest(n_estimators=64, max_samples=min(256, rows), random_state=3)
@@ -183,6 +184,17 @@ def test_whole_numbers_keep_their_order_beside_how_rare_they_are(whole):
     as_category = -np.log(np.array([50, 10, 30, 30, 40]) / 50 + 0.1)
     past = wanted[[2, 4, 0, 3, 1]].repeat([30, 40, 50, 30, 10])
     np.testing.assert_allclose(found[2:], as_category + density(past, wanted), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("times", "scaled"), [((0, 0), 0), ((100, 0), 2), ((60, 40), 1), ((95, 5), 1), ((399, 1), 1)]
+)
+def test_whole_numbers_are_scaled_by_their_quartiles_or_what_is_wider(times, scaled):
+    """3 and 5 so many times, and once neither: 5 lies so many units beyond the median, 3."""
+    categorical = np.repeat([2, 3, 0], [*times, 1])[:, None]
+    none, values = np.zeros((len(categorical), 0), np.float32), np.array([np.nan, np.nan, 3, 5])
+    past = EncodedEvents(none, categorical, (4,), (), ("f",), categorical[:, 0], numbers=(values,))
+    assert Frequencies.of(past).number.tolist() == [0, 0, 0, scaled]
 
 
 def test_columns_without_an_order_have_no_number(past):

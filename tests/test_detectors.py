@@ -206,6 +206,9 @@ def test_neighbours_need_enough_unlike_events(past, model):
     for k, copies in ((5, 5), (5, 0), (4, 5)):
         with pytest.raises(ValueError, match=f"k={k}, copies={copies}"):
             KNNDetector(model, k=k, copies=copies)
+    usual, least = KNNDetector(model), KNNDetector(model, k=2, copies=1)
+    assert (usual.k, usual.copies, usual.references, usual.seed) == (10, 5, 4000, 0)
+    assert (least.k, least.copies) == (2, 1)
     few = rows_of(past, np.argsort(past.time)[:14])  # 12 earlier ones
     assert KNNDetector(model, k=11, copies=10).fit(few)
     with pytest.raises(

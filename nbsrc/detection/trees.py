@@ -80,7 +80,6 @@ def _filled(
 
 def _average(n: np.ndarray) -> np.ndarray:
     """The mean number of splits that n events take to be told apart (Liu et al. 2008, Eq. 1)."""
-    n = np.asarray(n, np.float64)
     many = np.maximum(n, 3)
     average = 2 * (np.log(many - 1) + np.euler_gamma) - 2 * (many - 1) / many
     return np.where(n > 2, average, np.where(n == 2, 1.0, 0.0))
