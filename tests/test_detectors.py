@@ -1,6 +1,7 @@
 """Each detector against a slow and plain way to the same scores, on untrained networks."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,17 @@ def test_surprise_learns_from_the_held_out_events(fitted, past, model):
         np.sort(rarities(a, b), 1)[:, -3:].sum(1) for a, b in ((second, first), (first, second))
     ]
     assert fitted.threshold_ == pytest.approx(np.sort(np.concatenate(scores))[-4], rel=1e-5)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_what_is_usual_is_a_mean_over_the_events_that_have_the_object(times, past, model):
+    rare, recent = replace(past, categorical=past.categorical.copy()), np.argsort(past.time)[-60:]
+    rare.categorical[recent, 2:4] = 0
+    rare.categorical[recent[:times], 2:4] = 2
+    columns = [model.names.index(name) for name in past.categorical_names[2:4]]
+    nll = objects(model, rows_of(rare, recent))[0][:, columns]
+    usual = SurpriseDetector(model).fit(rare).usual_[columns]
+    np.testing.assert_allclose(usual, nll.sum(0) / max(times, 1), rtol=1e-4)
 
 
 def test_a_score_is_the_sum_of_the_three_most_surprising_objects(fitted, past, new, model):
@@ -250,6 +262,13 @@ def test_the_forest_sees_how_rare_categories_are(past, new):
     np.testing.assert_array_equal(
         Forest(seed=3).fit(past).decision_function(new), -forest.score_samples(seen[1])
     )
+
+
+def test_a_tree_of_a_long_past_is_grown_on_a_sample(past, monkeypatch):
+    forest = "nbsrc.detection.baselines.IsolationForest"
+    monkeypatch.setattr(forest, lambda **options: SimpleNamespace(fit=lambda rows: options))
+    grown = Forest(seed=3).fit(rows_of(past, np.arange(5000) % 400)).forest_
+    assert grown == {"n_estimators": 200, "max_samples": 4096, "random_state": 3}
 
 
 def test_a_distance_is_the_number_of_unlike_categories_and_half_the_square_of_quantities(past, new):

@@ -44,9 +44,7 @@ class Rarity(Ranker):
         return scores
 
     def _rarity(self, encoded: EncodedEvents) -> torch.Tensor:
-        rarity = _columns(encoded, self.frequencies_)
-        n = encoded.numeric.shape[1]
-        return torch.cat([rarity[:, :n].abs(), rarity[:, n:]], 1)
+        return _columns(encoded, self.frequencies_).abs()
 
 
 class Forest(Ranker):
