@@ -90,6 +90,18 @@ def test_the_future_changes_no_past_score():
         np.testing.assert_allclose(before, after[: len(before)], atol=1e-4)
 
 
+def test_asked_for_some_events_the_network_says_of_them_what_it_says_of_all():
+    model = fitted(steps=3).model_
+    generator = torch.Generator().manual_seed(0)
+    numeric = torch.randn(3, 20, 2, generator=generator)
+    categorical = torch.randint(6, (3, 20, 2), generator=generator)
+    asked = torch.rand(3, 20, generator=generator) < 0.4
+    with torch.inference_mode():
+        some, every = model(numeric, categorical, asked), model(numeric, categorical)
+    assert 10 < len(some) < 40
+    torch.testing.assert_close(some, every[asked])
+
+
 def test_the_order_of_the_rows_changes_no_score():
     model = fitted(steps=3)
     new, entities = routine(200, seed=1)

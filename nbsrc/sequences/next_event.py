@@ -32,7 +32,8 @@ class NextEvent(nn.Module):
     those of the events' columns; the last quantity is the time to the event.
 
     Shape: numeric (batch, time, quantities), categorical (batch, time, categories) -> nats (batch,
-    time, quantities + categories): -log likelihood of each field
+    time, quantities + categories): -log likelihood of each field; with `asked` (batch, time), bool,
+    of these events only: (asked, quantities + categories)
     """
 
     def __init__(
@@ -51,14 +52,17 @@ class NextEvent(nn.Module):
         columns = range(n_numeric), range(len(cardinalities))
         self.head = FieldsHead(width, *columns, cardinalities)
 
-    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+    def forward(self, numeric: Tensor, categorical: Tensor, asked: Tensor | None = None) -> Tensor:
         batch, time = numeric.shape[:2]
         quantities, categories = numeric.flatten(0, 1), categorical.flatten(0, 1)
         features = torch.cat([torch.asinh(quantities), self.embeddings(categories)], 1)
         events = self.input_projection(features).view(batch, time, -1)
         before = torch.cat([self.start.expand(batch, 1, -1), events[:, :-1]], 1)
-        expected = self.context(before).flatten(0, 1)
-        nats: Tensor = self.head(expected, quantities, categories)
+        expected = self.context(before)
+        if asked is not None:  # most of the work is the head's
+            nats: Tensor = self.head(expected[asked], numeric[asked], categorical[asked])
+            return nats
+        nats = self.head(expected.flatten(0, 1), quantities, categories)
         return nats.view(batch, time, -1)
 
 
@@ -180,7 +184,7 @@ class NextEventSurprise:
         objects = int(self.owner_.max()) + 1
         with torch.inference_mode(), one_thread():
             for batch in chosen.split(4 * BATCH):
-                nats = self.model_(*laid.fields(batch))[laid.scored[batch]]
+                nats = self.model_(*laid.fields(batch), asked=laid.scored[batch])
                 summed = nats.new_zeros(len(nats), objects).index_add(1, self.owner_, nats)
                 yield laid.places[batch][laid.scored[batch]], summed
 
