@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
@@ -17,7 +16,6 @@ from nbsrc.detection.fields import densities, extremes
 from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.neighbours import Neighbours
 from nbsrc.detection.surprise import SurpriseDetector
-from nbsrc.detection.trees import Trees
 from nbsrc.selfsupervised.model import masked_model
 from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
@@ -45,20 +43,6 @@ def fitted(past, model):
 
 def tensors(encoded):
     return torch.from_numpy(encoded.numeric), torch.from_numpy(encoded.categorical)
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(2, 1), (3, 2), (40, 2), (300, 12)])
-def test_trees_from_arrays_score_as_scikit_learns(rows, columns):
-    rng = np.random.default_rng(rows)
-    past = torch.tensor(rng.normal(size=(rows, columns)).round(1), dtype=torch.float32)
-    new = torch.cat([past, torch.tensor(3 * rng.normal(size=(200, columns)), dtype=torch.float32)])
-    trees = Trees.of(past, 3)
-    assert trees.threshold.dtype == trees.leaf.dtype == torch.float32
-    thresholds = trees.threshold[trees.threshold.isfinite()][:200]
-    new[: len(thresholds), 0] = thresholds[: len(new)]  # values that decide by their last digit
-    forest = IsolationForest(n_estimators=64, max_samples=min(256, rows), random_state=3)
-    wanted = -forest.fit(past.numpy()).score_samples(new.numpy())
-    np.testing.assert_allclose(trees.score(new), wanted, atol=1e-6)
 
 
 def test_fields_are_far_out_by_the_share_of_past_events_that_are_as_far(past, new):
@@ -170,7 +154,7 @@ def whole():
 
 
 def test_whole_numbers_keep_their_order_beside_how_rare_they_are(whole):
-    """50 is further from 1 than 4 is, to trees and distances, and alone in its bin."""
+    """50 is further from 1 than 4 is, to distances, and alone in its bin."""
     frequencies = Frequencies.of(whole)
     every = torch.zeros((7, 0)), torch.arange(7)[:, None]
     columns = frequencies.columns(*every)
@@ -214,10 +198,10 @@ def test_a_score_adds_up_how_rare_the_rankers_scores_are_in_their_own_past(
     far = np.sort(extremes(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new)))
     dense = densities(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new))
     parts = [surprise.decision_function(new), far[:, -10:].sum(1), dense.sum(1).numpy()]
-    parts += [rankers.trees.score(columns).numpy(), rankers.neighbours.score(columns).numpy()]
+    parts.append(rankers.neighbours.score(columns).numpy())
     share = 6 / 9
     wanted = np.zeros(len(new.time))
-    weights = (2 * share, 1, 1 - share, 1 - share, 1 - share)
+    weights = (3 * share, 0.5, 1 - share, 2 * (1 - share))
     for part, own, weight in zip(parts, [held_out, *usual.numpy().T], weights, strict=True):
         median = np.sort(own)[(len(own) - 1) // 2]
         unit = (own[own > median] - median).mean()
@@ -229,10 +213,10 @@ def test_a_score_adds_up_how_rare_the_rankers_scores_are_in_their_own_past(
 
 
 def test_what_the_network_counts_for_is_the_share_of_categories_without_an_order(past, whole):
-    assert Rankers.of(past, 0)[0].weights().tolist() == pytest.approx([4 / 3, 1, *3 * [1 / 3]])
-    assert Rankers.of(whole, 0)[0].weights().tolist() == [0, 1, 1, 1, 1]
+    assert Rankers.of(past, 0)[0].weights().tolist() == pytest.approx([2, 1 / 2, 1 / 3, 2 / 3])
+    assert Rankers.of(whole, 0)[0].weights().tolist() == [0, 0.5, 1, 2]
     table = numbers(np.random.default_rng(0).normal(size=(50, 3)))
-    assert Rankers.of(table, 0)[0].weights().tolist() == [0, 1, 1, 1, 1]
+    assert Rankers.of(table, 0)[0].weights().tolist() == [0, 0.5, 1, 2]
 
 
 def test_a_saved_detector_is_the_same_and_one_of_another_version_is_refused(fitted, new, tmp_path):

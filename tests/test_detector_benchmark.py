@@ -7,9 +7,9 @@ from scipy.stats import skew
 
 from benchmarks.connections import NUMBERS, connections
 from benchmarks.detectors import (
-    CLASSES,
+    CHOSEN_ON,
     MANY,
-    RARE,
+    REPORTED,
     adbench,
     bundled,
     ecod,
@@ -73,17 +73,24 @@ def test_a_table_of_keel_is_read_with_its_types(tmp_path):
 
 
 def test_tables_of_keel_have_rare_anomalies_and_no_more_rows_than_agreed(tmp_path):
-    for folder in ("balanced", "imbalanced"):
-        (tmp_path / folder / "raw").mkdir(parents=True)
-    for name in RARE:
-        text = "1,negative\n" * 2500 + "2,positive\n" * 3
-        (tmp_path / "imbalanced" / "raw" / f"{name}.dat").write_text(text)
-    for name in CLASSES:
-        (tmp_path / "balanced" / "raw" / f"{name}.dat").write_text("1,g\n" * 900 + "2,h\n" * 800)
+    text = {
+        "imbalanced": "1,negative\n" * 2500 + "2,positive\n" * 3,
+        "balanced": "1,g\n" * 900 + "2,h\n" * 800,
+    }
+    wanted = {}
+    for group in (CHOSEN_ON, REPORTED):
+        for folder, names in group.items():
+            (tmp_path / folder / "raw").mkdir(parents=True, exist_ok=True)
+            for name in names:
+                (tmp_path / folder / "raw" / f"{name}.dat").write_text(text[folder])
+                counts = (3, MANY) if folder == "imbalanced" else (47, 900)
+                wanted[name] = (group is CHOSEN_ON, *counts)
+    found = {}
     for name, chosen_on, columns, y in keel(tmp_path):
-        assert not chosen_on and columns.columns == ["f0"]
+        assert columns.columns == ["f0"]
         assert (columns["f0"].to_numpy() == 2).tolist() == (y == 1).tolist()
-        assert (y.sum(), (y == 0).sum()) == ((3, MANY) if name in RARE else (47, 900))
+        found[name] = (chosen_on, y.sum(), (y == 0).sum())
+    assert found == wanted
 
 
 def test_unset_values_of_a_connection_are_missing_and_numbers_are_numbers(tmp_path, monkeypatch):

@@ -582,7 +582,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
         (model / "model.safetensors").read_bytes()[:-50]
     ),
     "garbage": lambda model: (model / "combined.safetensors").write_bytes(b"\xff" * 500),
-    "no trees": lambda model: (model / "combined.safetensors").unlink(),
+    "no rankers": lambda model: (model / "combined.safetensors").unlink(),
     "other rankers": lambda model: (model / "combined.safetensors").write_bytes(
         (model / "surprise.safetensors").read_bytes()
     ),

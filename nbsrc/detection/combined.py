@@ -1,4 +1,4 @@
-"""The detector of the scoring command: the network's surprise, and four rankers that need none."""
+"""The detector of the scoring command: the network's surprise, and three rankers that need none."""
 
 import math
 from collections.abc import Iterator
@@ -24,14 +24,13 @@ from nbsrc.detection.fields import Fields, densities, extremes
 from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.neighbours import Neighbours
 from nbsrc.detection.surprise import MOST_SURPRISING, SurpriseDetector, most
-from nbsrc.detection.trees import Trees
 from nbsrc.selfsupervised.batches import BATCH, for_batches
 from nbsrc.selfsupervised.model import MaskedModel
 from nbsrc.selfsupervised.pretraining import split_by_time
 from nbsrc.support.tensors import write_tensors
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
 
-FORMAT = 2
+FORMAT = 3
 TINY = 1e-6
 FURTHEST = 10  # fields that the extremes are summed up over
 PEAKS = 0.1  # share of the recent scores whose excesses tell how the tail goes on
@@ -43,7 +42,6 @@ class Rankers(NamedTuple):
     frequencies: Frequencies
     extremes: Fields
     densities: Fields
-    trees: Trees
     neighbours: Neighbours
 
     @classmethod
@@ -59,7 +57,6 @@ class Rankers(NamedTuple):
             frequencies,
             extremes(sample, frequencies),
             densities(sample, frequencies),
-            Trees.of(columns, seed),
             Neighbours.of(columns),
         )
         rows = torch.arange(len(columns)).split(BATCH)
@@ -71,28 +68,27 @@ class Rankers(NamedTuple):
         self, numeric: Tensor, categorical: Tensor, own: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The parts of the events' scores that need no network, and how far out each field is:
-        (rows, 4), (rows, columns); own as for `Neighbours.score`."""
+        (rows, 3), (rows, columns); own as for `Neighbours.score`."""
         columns = self.frequencies.columns(numeric, categorical)
         far = self.extremes.look_up(self.frequencies, numeric, categorical)
         dense = self.densities.look_up(self.frequencies, numeric, categorical)
         parts = [
             far.topk(min(FURTHEST, far.shape[1]), 1).values.sum(1),
             dense.sum(1),
-            self.trees.score(columns),
             self.neighbours.score(columns, own),
         ]
         return torch.stack(parts, 1), far
 
     def weights(self) -> Tensor:
-        """What the surprise and the four parts count for, by the share of the columns that are
-        categories without an order: (5,)
+        """What the surprise and the three parts count for, by the share of the columns that are
+        categories without an order: (4,)
 
         Which of those go together, the network alone has learned. What is a number shows in
-        densities, trees and distances, to which the many columns of nested events, most of them
-        missing, are noise. A field that is far out counts in both."""
+        densities and distances, to which the many columns of nested events, most of them missing,
+        are noise. A field that is far out counts in both."""
         categories = len(self.frequencies.first) - len(self.frequencies.ordered)
         share = categories / (len(self.extremes.quantities) + len(self.frequencies.first))
-        return torch.tensor([2 * share, 1, *3 * [1 - share]])
+        return torch.tensor([3 * share, 0.5, 1 - share, 2 * (1 - share)])
 
     def to(self, device: torch.device) -> "Rankers":
         """The same on another device."""
@@ -117,21 +113,20 @@ class Rankers(NamedTuple):
             Frequencies(*own("frequencies", Frequencies._fields)),
             Fields(*own("extremes", Fields._fields)),
             Fields(*own("densities", Fields._fields)),
-            Trees(*own("trees", Trees._fields)),
             Neighbours(*own("neighbours", Neighbours._fields)),
         )
 
 
 class CombinedDetector(Detector):
-    """Five rankers that see different things, each as the rarity of its own past scores.
+    """Four rankers that see different things, each as the rarity of its own past scores.
 
     - **surprise**: how unlikely objects are, given the others (`SurpriseDetector`): the sum over
       the three objects that surprise most.
     - **extremes**: how far out fields are by themselves: the sum over the ten that are furthest
       out, so that hundreds of ordinary fields don't drown a few.
     - **densities**: how few past values lie nearby, the sum over all fields, as HBOS takes it.
-    - **trees**: Isolation Forest, on quantities and the categories' frequencies.
-    - **neighbours**: the distance to the tenth nearest of some past events, on the same.
+    - **neighbours**: the distance to the tenth nearest of some past events, on quantities and the
+      categories' frequencies.
 
     Scores of different kinds are made comparable by their own past: each becomes -log of the share
     of past scores that are as large. The sum of such logarithms is Fisher's way to combine tests
@@ -143,7 +138,7 @@ class CombinedDetector(Detector):
     model: pre-trained on the same baseline. false_alarms: the share of normal events that may
     exceed `threshold_`. Learned: `surprise_`, `rankers_`, `excess_` (parts,), the unit of each,
     `usual_`, the past's parts, sorted, of the surprise (1, held-out events) and the others
-    (4, past events), `threshold_`.
+    (3, past events), `threshold_`.
 
     Scores are computed on the device that the model is on. Methods raise ValueError if the events
     have other columns than the model, and NotFittedError before `fit`."""
@@ -215,7 +210,7 @@ class CombinedDetector(Detector):
         return self.judge(encoded)[0]
 
     def _scale(self, surprise: Tensor, past: Tensor) -> None:
-        """Learn how large each part of past scores is: (held-out events, 1), (past events, 4)"""
+        """Learn how large each part of past scores is: (held-out events, 1), (past events, 3)"""
         self.excess_ = torch.tensor([_excess(part) for part in [*surprise.T, *past.T]])
         self.usual_ = (
             sorted_columns(surprise / self.excess_[:1]),

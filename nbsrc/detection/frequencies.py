@@ -1,4 +1,4 @@
-"""Events as numbers that trees and distances can read: a category is how rare it is."""
+"""Events as numbers that distances can read: a category is how rare it is."""
 
 from typing import NamedTuple
 
