@@ -182,7 +182,7 @@ def plot_pretraining(history: Sequence[Mapping[str, float]]) -> None:
 
 
 def plot_lengths(table: pl.DataFrame) -> None:
-    """The loss at the end of each run against its number of epochs, from `losses_by_length`."""
+    """The lowest loss of each run against its number of epochs: columns epochs, validation_loss."""
     spread = table.group_by("epochs").agg(
         pl.mean("validation_loss"),
         pl.min("validation_loss").alias("low"),

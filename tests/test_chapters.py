@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 from small_cifar10 import write_split
 from torch.utils.flop_counter import FlopCounterMode
 
+from nbsrc.support.results import read_result
 from nbsrc.tabular.network import TabularResNet
 from notebooks import glued
 
@@ -425,19 +426,34 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["live_recall"] < 30 and part3["live_ap"] < 0.3 and part3["streams_recall"] < 30
     assert part3["streams_sets"] >= 3
     assert part3["streams_combined"] < part3["streams_surprise"] < 0.3  # "lose nothing"
+    assert part3["streams_rarity"] < part3["streams_combined"]
 
 
-def test_together_the_rankers_are_better_than_the_network_on_tables_and_not_the_best_of_each(part3):
+def test_no_method_is_best_on_tables_as_such_and_combined_is_near_the_first(part3):
     assert part3["tables_sets"] >= 10
-    assert part3["tables_surprise"] + 0.03 < part3["tables_combined"] < part3["tables_other_ap"]
+    assert part3["tables_combined"] < part3["tables_other_ap"] < part3["tables_combined"] + 0.02
     assert part3["tables_worst_ap"] < part3["tables_worst_best"] - 0.05
+    assert part3["tables_near"] > part3["tables_other_near"]
+    rows, _ = read_result(ROOT / "results" / "detectors.json")
+    orders = {
+        chosen_on: rows.filter(kind="table", chosen_on=chosen_on)
+        .group_by("method")
+        .agg(pl.mean("average_precision"))
+        .sort("average_precision")["method"]
+        .to_list()
+        for chosen_on in (True, False)
+    }
+    assert (orders[True][0], orders[True][-1]) == ("Surprise", "HBOS")
+    assert (orders[False][0], orders[False][-1]) == ("HBOS", "Surprise")
+    assert part3["chosen_hbos"] - 0.02 < part3["chosen_combined"]
+    assert part3["tables_surprise"] - 0.02 < part3["tables_combined"]
 
 
 def test_thresholds_hold_on_streams_and_are_rough_on_tables(part3):
     """On average within a factor of two of what was asked for."""
     assert 0.5 < part3["streams_hundredth"] < 2
-    assert 0.05 < part3["streams_thousandth"] < 0.2
-    assert part3["tables_hundredth_held"] < 60
+    assert 0.2 < part3["streams_thousandth"] < 0.4  # "more than twice as many"
+    assert part3["tables_hundredth_held"] < 75
 
 
 def test_alarms_of_the_real_log_are_what_the_text_reads(executed, part3):
@@ -465,6 +481,11 @@ def test_rarer_incidents_are_found_as_often_among_more_false_alarms(part3_printe
 def test_longer_training_than_8_epochs_still_lowers_the_loss(part3):
     assert part3["length_best"] > 8
     assert part3["length_lowest"] < part3["length_short"]
+
+
+def test_training_can_be_long_enough(part3):
+    assert part3["length_longest"] > part3["length_best"]
+    assert part3["length_last"] > part3["length_lowest"]
 
 
 def test_look_alikes_are_as_rare_as_incidents(part3):

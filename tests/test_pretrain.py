@@ -10,8 +10,9 @@ import pytest
 import torch
 from tqdm import tqdm
 
+from benchmarks import lengths
 from nbsrc import training
-from nbsrc.selfsupervised import lengths, pretraining
+from nbsrc.selfsupervised import pretraining
 from nbsrc.selfsupervised.batches import batches, for_batches
 from nbsrc.selfsupervised.inference import column_nll
 from nbsrc.selfsupervised.model import masked_model
@@ -370,13 +371,14 @@ def test_each_run_has_a_schedule_of_its_own_length(monkeypatch, small_events):
     encoded, _ = small_events(300, seed=0)
     told = []
 
-    def learn(model, events, *, epochs, seed, device, progress):
+    def learn(model, events, *, epochs, seed, patience, device, progress):
         told.append((epochs, seed, model.mask_vectors[0, 0].item()))
-        assert events is encoded and not progress and torch.get_num_threads() == 1
+        assert events is encoded and not progress and patience == epochs
+        assert torch.get_num_threads() == 1
         return [{"validation_loss": 9.0}, {"validation_loss": 1.0 * epochs + seed}]
 
     monkeypatch.setattr(lengths, "pretrain", learn)
     monkeypatch.setattr(training, "cpu_count", lambda: 1)
-    table = lengths.losses_by_length(encoded, (3, 1), seeds=(0, 1), device="cpu")
+    table = lengths.losses_by_length(encoded, (3, 1), (0, 1))
     assert table.rows() == [(1, 0, 1.0), (1, 1, 2.0), (3, 0, 3.0), (3, 1, 4.0)]
     assert len({first for *_, first in told}) == 2  # the seed's weights, whatever the length
