@@ -1,6 +1,7 @@
 """The table of incidents found can be trusted: no label reaches what is fitted, every method is
 judged on the same incidents, and a run that stopped goes on."""
 
+import math
 from functools import partial
 
 import polars as pl
@@ -9,7 +10,7 @@ import pytest
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.experiment import METHODS, incident_experiment, main, stream
 from nbsrc.incidents.measure import BUDGETS
-from nbsrc.incidents.rules import rule_alerts
+from nbsrc.incidents.rules import Rules, rule_fields
 from nbsrc.support.results import read_result
 
 
@@ -47,18 +48,36 @@ def test_a_clean_past_has_no_incident_and_a_contaminated_one_repeats_them():
     extra = dirty.filter(~pl.col("metadata.uid").is_in(clean["metadata.uid"].implode()))
     assert 0.01 < extra.height / dirty.height < 0.02
     assert incidents.height and incidents["row"].max() < new.height
-    assert rule_alerts(clean, new).height >= 0
 
 
 def test_rules_find_a_spray_from_one_address_and_name_its_events():
     spray = pl.DataFrame(
         {
-            "time": [60_000 * i for i in range(20)], "class_uid": [3002] * 20,
+            "time": [60_000 * i for i in range(1, 21)], "class_uid": [3002] * 20,
             "user.name": [f"u{i}" for i in range(20)], "status_id": [2] * 5 + [1] * 15,
             "src_endpoint.ip": ["10.6.6.6"] * 5 + [f"10.0.0.{i}" for i in range(15)],
         }
     )  # fmt: skip
-    best = rule_alerts(spray.tail(5), spray).row(0, named=True)
+    events = spray.select("time", rule_fields(spray).to_struct("rule")).with_row_index("row")
+    rules = Rules().fit(events.tail(5))
+    best = rules.alerts(events).row(0, named=True)
     assert best["value"] == "10.6.6.6" and best["rows"] == [0, 1, 2, 3, 4]
     assert best["kinds"] == ["accounts that fail from one address"]
-    assert best["score"] == pytest.approx(5 / 3)
+    assert best["score"] == pytest.approx(math.log(5 / 3))
+    assert rules.alerts(events.drop("rule")).is_empty()  # of other events than OCSF's
+
+
+def test_a_destination_that_the_past_had_is_not_new_to_a_rule_about_new_ones():
+    flows = pl.DataFrame(
+        {
+            "time": [1 + 60_000 * i for i in range(4)], "class_uid": [4001] * 4,
+            "src_endpoint.ip": ["10.0.0.1"] * 4, "dst_endpoint.ip": ["9.9.9.9"] * 4,
+            "traffic.bytes_out": [2e8] * 4,
+        }
+    )  # fmt: skip
+    events = flows.select("time", rule_fields(flows).to_struct("rule")).with_row_index("row")
+    other = events.with_columns(pl.col("rule").struct.with_fields(pair=pl.lit("a > b")))
+    name = "bytes from one address to one destination"
+    for past, raised in ((events.head(1), False), (other, True), (events.head(0), True)):
+        kinds = Rules().fit(past).alerts(events)["kinds"].list.first()
+        assert (name in kinds) == raised

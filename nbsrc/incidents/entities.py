@@ -12,6 +12,7 @@ import polars as pl
 
 from nbsrc.events.schema import schema_type
 from nbsrc.events.text import as_text
+from nbsrc.incidents.rules import rule_fields
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.values import as_number
 
@@ -48,7 +49,7 @@ FAILED = r"(?i)fail|denied|deny|error|refus|reject|invalid|unauthorized|forbidde
 PAIR = "address > destination"
 EVERY = "all events"
 TAKEN = {"time", "act", "failed", "row", "score", "uid", "field", "gap", "window", "period",
-         "value", "entity", "start", "end", "alert", "measure", "amount", "length"}  # fmt: skip
+         "value", "entity", "start", "end", "alert", "measure", "amount", "length", "rule"}  # fmt: skip
 MOST_QUANTITIES = 8
 MOST_VALUES = (
     0.2  # distinct values among events, at most, for a column to be an entity by its values
@@ -121,7 +122,8 @@ class Entities:
         time: (rows,), epoch milliseconds, 0 where unknown.
 
         Columns: `time`, one for each role and pair (text; null where the event has none), `act`
-        (what was done), `failed`, and one for each quantity (floats)."""
+        (what was done), `failed`, one for each quantity (floats), and of OCSF events `rule`, what
+        rules look at."""
         schema = rows.schema
 
         def text(names: Sequence[str]) -> pl.Expr:
@@ -158,6 +160,8 @@ class Entities:
             numbers = [n for n in self.roles["destination"] if re.search(r"ip(_?addr(ess)?)?$", n)]
             target = pl.coalesce(rows.select(text(numbers).alias("to"))["to"], "destination")
             frame = frame.with_columns(pl.format("{} > {}", "address", target).alias(PAIR))
+        if "class_uid" in schema:
+            frame = frame.with_columns(rule_fields(rows).to_struct("rule"))
         if EVERY in self.entities:
             frame = frame.with_columns(pl.lit(EVERY).alias(EVERY))
         return frame

@@ -1,5 +1,5 @@
-"""What the command runs: entity windows, events in their context and single-event scores, each
-beside its past, in one list of alerts."""
+"""What the command runs: rules, entity windows, events in their context and single-event scores,
+each beside its past, in one list of alerts."""
 
 import numpy as np
 import polars as pl
@@ -8,11 +8,13 @@ from nbsrc.detection.base import HELD_OUT, threshold
 from nbsrc.incidents.alerts import alerts_from_scores, deduplicated, highest_of_days
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import EVERY, PAIR, Entities
+from nbsrc.incidents.rules import Rules
 from nbsrc.incidents.surprise import CANDIDATES, DAY, WindowSurprise
 from nbsrc.incidents.together import Rate, together
 
 TOP = 3  # single events of one entity and hour that make an alert
-WINDOWS, CONTEXT, SINGLES = "windows", "events in context", "single events"
+RULES, WINDOWS = "rules", "windows"
+CONTEXT, SINGLES = "events in context", "single events"
 
 
 class IncidentFinder:
@@ -35,6 +37,7 @@ class IncidentFinder:
         timed = timed.with_columns(pl.col("row").cast(pl.Int64))
         if timed.is_empty():
             raise ValueError("no past event has a time: without one there is no hour and no day")
+        self.rules_ = Rules().fit(timed)
         self.windows_ = WindowSurprise(self.entities).fit(timed)
         self.context_ = ContextSurprise(self.entities).fit(timed)
         since = timed["time"].quantile(1 - HELD_OUT, "lower")
@@ -42,6 +45,7 @@ class IncidentFinder:
         earlier = timed.filter(pl.col("time") < since)
         trial = WindowSurprise(self.entities).fit(earlier if earlier.height else timed)
         held_out = {
+            RULES: (recent, Rules().fit(earlier).alerts(recent)),
             WINDOWS: (recent, trial.alerts(recent)),
             CONTEXT: (self.context_.held_out_, alerts_from_scores(self.context_.held_out_)),
         }
@@ -63,6 +67,7 @@ class IncidentFinder:
         host's alerts of one day are at most one an hour."""
         context = self.context_.scores(events)
         found = {
+            RULES: self.rules_.alerts(events),
             WINDOWS: self.windows_.alerts(events, budget=a_day),
             CONTEXT: highest_of_days(context, a_day, kind="unexpected events"),
         }

@@ -1,5 +1,5 @@
 """Rules written for the nine kinds of incident by somebody who knows them: the bar that any method
-without labels has to take.
+without labels has to take, and one more list of the command's.
 
 Every rule knows OCSF's names, the kind's shape and a limit. No rule is for the kinds of
 `nbsrc.simulation.unforeseen`."""
@@ -62,30 +62,16 @@ RULES = (
 )  # fmt: skip
 
 
-def rule_alerts(past: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
-    """The alerts of all rules about new events: a frame of `ALERTS`, the score how often the limit
-    is contained in the amount.
-
-    past, new: flattened OCSF events. Raises ValueError if they have no `class_uid`."""
-    if "class_uid" not in new.columns:
-        raise ValueError("the rules are written for OCSF events: these have no class_uid")
-    before, now = _fields(past), _fields(new).with_row_index("row")
-    return ranked(
-        pl.concat([pl.DataFrame(schema=ALERTS), *(_alerts(r, before, now) for r in RULES)])
-    )
-
-
-def _fields(rows: pl.DataFrame) -> pl.DataFrame:
-    """What the rules look at, by short names."""
+def rule_fields(rows: pl.DataFrame) -> pl.DataFrame:
+    """What the rules look at in flattened OCSF events, by short names: a row an event."""
 
     def first(*names: str) -> pl.Expr:
         there = [pl.col(name) for name in names if name in rows.columns]
         return pl.coalesce(*there, pl.lit(None))
 
     address, target = first("src_endpoint.ip"), first("dst_endpoint.ip")
-    fields = rows.select(
-        first("time").alias("time"),
-        first("class_uid").alias("class"),
+    return rows.select(
+        first("class_uid").cast(pl.Int64, strict=False).alias("class"),
         first("actor.user.name", "user.name").alias("user"),
         first("device.hostname").alias("host"),
         address.alias("address"),
@@ -98,32 +84,61 @@ def _fields(rows: pl.DataFrame) -> pl.DataFrame:
         first("traffic.bytes_out").cast(pl.Float64).alias("bytes_out"),
         first("http_response.code").cast(pl.Int64).alias("code"),
     )
-    return fields.drop_nulls("time")
 
 
-def _alerts(rule: Rule, before: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    matching = now.filter(rule.match, pl.col(rule.entity).is_not_null())
-    if rule.new:
-        known = before.filter(rule.match)[rule.entity].drop_nulls().unique()
-        matching = matching.filter(~pl.col(rule.entity).is_in(known.implode()))
-    half = rule.within // 2
-    both = pl.concat(list(_twice(matching, half)))
-    windows = both.group_by(rule.entity, "window").agg(
-        rule.amount.cast(pl.Float64).alias("amount"),
-        pl.col("time").min().alias("start"),
-        pl.col("time").max().alias("end"),
-        pl.col("row").cast(pl.Int64).sort().alias("rows"),
-    )
-    told = pl.format(f"{{}} {rule.name}, {{}}; the limit is {rule.least:g}", "amount", rule.entity)
-    return windows.filter(pl.col("amount") >= rule.least).select(
-        (pl.col("amount") / rule.least).alias("score"),
-        pl.lit(rule.entity).alias("entity"),
-        pl.col(rule.entity).alias("value"),
-        pl.col("start", "end").cast(ALERTS["start"]),
-        "rows",
-        pl.lit([rule.name], pl.List(pl.String)).alias("kinds"),
-        told.alias("reason"),
-    )
+class Rules:
+    """All of `RULES`. Learned: `known_`, for each rule about what is new, the entities of the past.
+
+    Events are as `Entities.narrow` gives them, new ones with `row`; on events that are not OCSF's,
+    and so have no column `rule`, no rule raises an alert."""
+
+    def fit(self, past: pl.DataFrame) -> "Rules":
+        """See which entities the past had."""
+        before = _unnested(past)
+        self.known_ = {
+            rule.name: before.filter(rule.match)[rule.entity].drop_nulls().unique().sort()
+            for rule in RULES
+            if rule.new and "class" in before.columns
+        }
+        return self
+
+    def alerts(self, events: pl.DataFrame) -> pl.DataFrame:
+        """The alerts of all rules about new events: a frame of `ALERTS`, not deduplicated. The
+        score is -log of the limit over the amount."""
+        now, none = _unnested(events), pl.DataFrame(schema=ALERTS)
+        if "class" not in now.columns:
+            return none
+        return ranked(pl.concat([none, *(self._alerts(rule, now) for rule in RULES)]))
+
+    def _alerts(self, rule: Rule, now: pl.DataFrame) -> pl.DataFrame:
+        matching = now.filter(rule.match, pl.col(rule.entity).is_not_null())
+        if rule.new and rule.name in self.known_:
+            matching = matching.filter(~pl.col(rule.entity).is_in(self.known_[rule.name].implode()))
+        both = pl.concat(list(_twice(matching, rule.within // 2)))
+        windows = both.group_by(rule.entity, "window").agg(
+            rule.amount.cast(pl.Float64).alias("amount"),
+            pl.col("time").min().alias("start"),
+            pl.col("time").max().alias("end"),
+            pl.col("row").cast(pl.Int64).sort().alias("rows"),
+        )
+        told = f"{{}} {rule.name}, {{}}; the limit is {rule.least:g}"
+        return windows.filter(pl.col("amount") >= rule.least).select(
+            (pl.col("amount") / rule.least).log().alias("score"),
+            pl.lit(rule.entity).alias("entity"),
+            pl.col(rule.entity).alias("value"),
+            pl.col("start", "end").cast(ALERTS["start"]),
+            "rows",
+            pl.lit([rule.name], pl.List(pl.String)).alias("kinds"),
+            pl.format(told, "amount", rule.entity).alias("reason"),
+        )
+
+
+def _unnested(events: pl.DataFrame) -> pl.DataFrame:
+    """What the rules look at, of events that have a time and are OCSF's."""
+    if "rule" not in events.columns:
+        return pl.DataFrame()
+    at = [name for name in ("row", "time") if name in events.columns]
+    return events.filter(pl.col("time") != 0).select(*at, pl.col("rule").struct.unnest())
 
 
 def _twice(events: pl.DataFrame, half: int) -> Iterator[pl.DataFrame]:

@@ -27,7 +27,7 @@ class Rate:
         self.days = days
         n = min(TAIL, len(past))
         self.limit = float(self.past[-n])
-        self.excess = max(float((self.past[-n:] - self.limit).mean()), 1e-3)
+        self.excess = float((self.past[-n:] - self.limit).mean()) or 1.0  # of equal scores: nats
         self.above = n
 
     def rarity(self, scores: np.ndarray) -> np.ndarray:
