@@ -20,6 +20,7 @@ LOOKS = {
     "rules": (palette.VERMILION, "s"),
     "windows": (palette.ORANGE, "^"),
     "events in context": (palette.PURPLE, "v"),
+    "together, without rules": (INK, "X"),
     "together": (palette.GREEN, "P"),
 }
 

@@ -40,7 +40,7 @@ PASTS = ("clean", "contaminated", "unforeseen")
 EVENTS, EPOCHS = 40_000, 4
 PIECE = 2500  # events that become a frame at once
 METHODS = ("single events", "single events, by entity", "rules", "windows", "events in context",
-           "together")  # fmt: skip
+           "together, without rules", "together")  # fmt: skip
 
 
 def stream(
@@ -111,6 +111,8 @@ def methods(
     yield "rules", deduplicated(own["rules"])
     yield "windows", deduplicated(own["windows"])
     yield "events in context", deduplicated(own["events in context"])
+    unruled = {name: alerts for name, alerts in own.items() if name != "rules"}
+    yield "together, without rules", finder.together(unruled)
     yield "together", finder.together(own)
 
 
