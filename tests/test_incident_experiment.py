@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 
 from nbsrc.incidents.context import ContextSurprise
+from nbsrc.incidents.entities import PAIR
 from nbsrc.incidents.experiment import METHODS, incident_experiment, main, stream
+from nbsrc.incidents.fields import rule_fields
 from nbsrc.incidents.measure import BUDGETS
-from nbsrc.incidents.rules import Rules, rule_fields
+from nbsrc.incidents.rules import Rules
 from nbsrc.support.results import read_result
 
 
@@ -63,6 +65,8 @@ def test_rules_find_a_spray_from_one_address_and_name_its_events():
     best = rules.alerts(events).row(0, named=True)
     assert best["value"] == "10.6.6.6" and best["rows"] == [0, 1, 2, 3, 4]
     assert best["kinds"] == ["accounts that fail from one address"]
+    told = "5 accounts that fail from one address (address 10.6.6.6, 4 minutes); limit 3"
+    assert best["reason"] == told
     assert best["score"] == pytest.approx(math.log(5 / 3))
     assert rules.alerts(events.drop("rule")).is_empty()  # of other events than OCSF's
 
@@ -76,7 +80,7 @@ def test_a_destination_that_the_past_had_is_not_new_to_a_rule_about_new_ones():
         }
     )  # fmt: skip
     events = flows.select("time", rule_fields(flows).to_struct("rule")).with_row_index("row")
-    other = events.with_columns(pl.col("rule").struct.with_fields(pair=pl.lit("a > b")))
+    other = events.with_columns(pl.col("rule").struct.with_fields(pl.lit("a > b").alias(PAIR)))
     name = "bytes from one address to one destination"
     for past, raised in ((events.head(1), False), (other, True), (events.head(0), True)):
         kinds = Rules().fit(past).alerts(events)["kinds"].list.first()

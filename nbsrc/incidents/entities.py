@@ -12,7 +12,7 @@ import polars as pl
 
 from nbsrc.events.schema import schema_type
 from nbsrc.events.text import as_text
-from nbsrc.incidents.rules import rule_fields
+from nbsrc.incidents.fields import rule_fields
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.values import as_number
 
@@ -49,7 +49,8 @@ FAILED = r"(?i)fail|denied|deny|error|refus|reject|invalid|unauthorized|forbidde
 PAIR = "address > destination"
 EVERY = "all events"
 TAKEN = {"time", "act", "failed", "row", "score", "uid", "field", "gap", "window", "period",
-         "value", "entity", "start", "end", "alert", "measure", "amount", "length", "rule"}  # fmt: skip
+         "value", "entity", "start", "end", "alert", "measure", "amount", "length",
+         "rule"}  # fmt: skip
 MOST_QUANTITIES = 8
 MOST_VALUES = (
     0.2  # distinct values among events, at most, for a column to be an entity by its values

@@ -13,6 +13,7 @@ from torch import Tensor
 from nbsrc.incidents.context import ContextSurprise
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.finder import IncidentFinder
+from nbsrc.incidents.rules import Rules
 from nbsrc.incidents.surprise import WindowSurprise
 from nbsrc.incidents.together import Rate
 from nbsrc.incidents.windows import Seen
@@ -34,6 +35,7 @@ def save_finder(finder: IncidentFinder, model: Path) -> None:
     """Write a fitted finder into a model's folder."""
     windows, context = finder.windows_, finder.context_
     frames = {"windows": windows.past_, "seen": windows.seen_.rows, "recent": context.recent_}
+    frames |= {f"known.{name}": own.to_frame() for name, own in finder.rules_.known_.items()}
     tensors = {f"frame.{name}": _bytes(frame) for name, frame in frames.items()}
     tensors |= {f"rate.{n}": torch.from_numpy(rate.past) for n, rate in finder.rates_.items()}
     if context.surprise_ is not None:
@@ -61,6 +63,12 @@ def load_finder(model: Path) -> IncidentFinder:
             raise ValueError("it is of another version: learn another model")
         entities = Entities(**about["entities"])
         finder = IncidentFinder(entities)
+        finder.rules_ = Rules()
+        finder.rules_.known_ = {
+            name.removeprefix("frame.known."): _frame(tensor).to_series()
+            for name, tensor in tensors.items()
+            if name.startswith("frame.known.")
+        }
         finder.windows_ = windows = WindowSurprise(entities)
         windows.past_, windows.days_ = _frame(tensors["frame.windows"]), about["days"]
         windows.seen_ = Seen(_frame(tensors["frame.seen"]), entities)

@@ -5,11 +5,13 @@ Every rule knows OCSF's names, the kind's shape and a limit. No rule is for the 
 `nbsrc.simulation.unforeseen`."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from nbsrc.incidents.alerts import ALERTS, ranked
+from nbsrc.incidents.entities import PAIR
+from nbsrc.incidents.reasons import duration, short
 
 MINUTE, HOUR = 60_000, 3_600_000
 LOGON, CALL, PROCESS, FLOW, HTTP = 3002, 6003, 1007, 4001, 4002  # OCSF classes
@@ -49,41 +51,17 @@ RULES = (
     Rule("rights that one account gives and uses", _is(CALL) & pl.col("operation").is_in(RIGHTS),
          "user", HOUR, pl.col("operation").n_unique(), 4),
     Rule("bytes from one address to one destination",
-         _is(FLOW) & (pl.col("bytes_out") > 1e8), "pair", HOUR, pl.col("bytes_out").sum(), 3e8,
+         _is(FLOW) & (pl.col("bytes_out") > 1e8), PAIR, HOUR, pl.col("bytes_out").sum(), 3e8,
          new=True),
-    Rule("days of uploads from one address to one destination",
-         _is(FLOW) & (pl.col("bytes_out") > 2000), "pair", 48 * HOUR, pl.len(), 6, new=True),
-    Rule("flows at a beat", _is(FLOW), "pair", 6 * HOUR,
+    Rule("uploads in two days from one address to one destination",
+         _is(FLOW) & (pl.col("bytes_out") > 2000), PAIR, 48 * HOUR, pl.len(), 6, new=True),
+    Rule("flows at a beat", _is(FLOW), PAIR, 6 * HOUR,
          pl.when(_spread < EVEN).then(pl.len()).otherwise(0), 9),
     Rule("programs started on one host", _is(PROCESS), "host", 5 * MINUTE,
          pl.col("program").is_in(["encrypt", "volumes", "archive", "copy"]).sum(), 6),
     Rule("errors of one service", _is(HTTP) & (pl.col("code") >= 500), "destination", 20 * MINUTE,
          pl.len(), 3),
 )  # fmt: skip
-
-
-def rule_fields(rows: pl.DataFrame) -> pl.DataFrame:
-    """What the rules look at in flattened OCSF events, by short names: a row an event."""
-
-    def first(*names: str) -> pl.Expr:
-        there = [pl.col(name) for name in names if name in rows.columns]
-        return pl.coalesce(*there, pl.lit(None))
-
-    address, target = first("src_endpoint.ip"), first("dst_endpoint.ip")
-    return rows.select(
-        first("class_uid").cast(pl.Int64, strict=False).alias("class"),
-        first("actor.user.name", "user.name").alias("user"),
-        first("device.hostname").alias("host"),
-        address.alias("address"),
-        first("http_request.url.hostname", "dst_endpoint.hostname").alias("destination"),
-        pl.format("{} > {}", address, target).alias("pair"),
-        first("src_endpoint.location.city").alias("place"),
-        (first("status_id") == 2).fill_null(False).alias("failed"),
-        first("api.operation").alias("operation"),
-        first("process.name").cast(pl.String).str.replace(r"\.\w+$", "").alias("program"),
-        first("traffic.bytes_out").cast(pl.Float64).alias("bytes_out"),
-        first("http_response.code").cast(pl.Int64).alias("code"),
-    )
 
 
 class Rules:
@@ -96,7 +74,7 @@ class Rules:
         """See which entities the past had."""
         before = _unnested(past)
         self.known_ = {
-            rule.name: before.filter(rule.match)[rule.entity].drop_nulls().unique().sort()
+            rule.name: _matching(before, rule)[rule.entity].unique().sort()
             for rule in RULES
             if rule.new and "class" in before.columns
         }
@@ -111,7 +89,7 @@ class Rules:
         return ranked(pl.concat([none, *(self._alerts(rule, now) for rule in RULES)]))
 
     def _alerts(self, rule: Rule, now: pl.DataFrame) -> pl.DataFrame:
-        matching = now.filter(rule.match, pl.col(rule.entity).is_not_null())
+        matching = _matching(now, rule)
         if rule.new and rule.name in self.known_:
             matching = matching.filter(~pl.col(rule.entity).is_in(self.known_[rule.name].implode()))
         both = pl.concat(list(_twice(matching, rule.within // 2)))
@@ -121,16 +99,29 @@ class Rules:
             pl.col("time").max().alias("end"),
             pl.col("row").cast(pl.Int64).sort().alias("rows"),
         )
-        told = f"{{}} {rule.name}, {{}}; the limit is {rule.least:g}"
-        return windows.filter(pl.col("amount") >= rule.least).select(
+        limit = short(rule.least)
+
+        def told(window: dict[str, Any]) -> str:
+            span = duration(window["end"] - window["start"])
+            whose = f"{rule.entity} {window[rule.entity]}"
+            return f"{short(window['amount'])} {rule.name} ({whose}, {span}); limit {limit}"
+
+        over = windows.filter(pl.col("amount") >= rule.least)
+        return over.select(
             (pl.col("amount") / rule.least).log().alias("score"),
             pl.lit(rule.entity).alias("entity"),
             pl.col(rule.entity).alias("value"),
             pl.col("start", "end").cast(ALERTS["start"]),
             "rows",
             pl.lit([rule.name], pl.List(pl.String)).alias("kinds"),
-            pl.format(told, "amount", rule.entity).alias("reason"),
+            pl.Series("reason", [told(window) for window in over.iter_rows(named=True)], pl.String),
         )
+
+
+def _matching(events: pl.DataFrame, rule: Rule) -> pl.DataFrame:
+    """The events that a rule counts, texts as texts."""
+    own = events.filter(rule.match, pl.col(rule.entity).is_not_null())
+    return own.cast({pl.Categorical: pl.String})
 
 
 def _unnested(events: pl.DataFrame) -> pl.DataFrame:
