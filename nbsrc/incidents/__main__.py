@@ -36,10 +36,11 @@ SHOWN = 10  # alerts
 
 ABOUT = """\
 Look at events together: learn from past ones what users, hosts, addresses, destinations and pairs
-of them do in an hour and in a day, and how unusual single events are; and raise the alerts about
-new events that such a past would raise most rarely. No labels are needed, and no list of columns:
-events are what python -m nbsrc.scoring takes, a PATH is a file, - for the standard input, or a
-folder that stands for all files in it."""
+of them do in an hour and in a day, which event follows which, and how unusual single events are;
+and raise the alerts about new events that such a past would raise most rarely. Rules for nine
+kinds of incident raise alerts, too, where events are OCSF's. No labels are needed, and no list of
+columns: events are what python -m nbsrc.scoring takes, a PATH is a file, - for the standard input,
+or a folder that stands for all files in it."""
 MORE = """\
 The Parquet file has one row for each alert, the rarest first, at most as many a day as --budget:
   alert    its rank, from 1                  start, end  of its events, UTC
