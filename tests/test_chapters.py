@@ -556,6 +556,13 @@ def test_rules_find_the_kinds_that_they_are_written_for_and_few_others(part4):
     assert part4["unforeseen_rules"] < part4["unforeseen_together"]
 
 
+def test_rules_in_the_common_list_gain_on_known_kinds_and_cost_on_unknown_ones(part4):
+    assert part4["found_windows_20"] < part4["found_unruled_20"]
+    assert part4["found_unruled_10"] < part4["found_together_10"] < part4["found_rules_10"]
+    assert part4["found_unruled_20"] < part4["found_together_20"]
+    assert part4["unforeseen_together"] < part4["unforeseen_unruled"]
+
+
 def test_a_contaminated_past_leaves_a_third_of_the_incidents(part4):
     assert part4["contaminated_together"] >= 3
 
