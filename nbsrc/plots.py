@@ -3,6 +3,7 @@ page."""
 
 import html
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,7 @@ COLORS = {
 COLORS |= dict.fromkeys(("boosted trees", "XGBoost", "CatBoost"), palette.GREEN)
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D", "CatBoost": "v"}
+LONG = 24  # characters of a table's cell
 MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v", "XGBoost": "^"}
 
 
@@ -104,11 +106,15 @@ class Table:
         ]
 
     def _repr_html_(self) -> str:
+        def breakable(cell: str) -> str:
+            # A dotted name would make its column as wide as it is long.
+            return re.sub(r"(?<=[a-z])\.(?=[a-z])", ".<wbr>", cell) if len(cell) > LONG else cell
+
         def line(cells: Sequence[str], tag: str) -> str:
             side = ["right" if number else "left" for number in self.numeric]
             scope = ' scope="col"' if tag == "th" else ""
             return "".join(
-                f'<{tag}{scope} style="text-align: {s}">{html.escape(c)}</{tag}>'
+                f'<{tag}{scope} style="text-align: {s}">{breakable(html.escape(c))}</{tag}>'
                 for s, c in zip(side, cells, strict=True)
             )
 

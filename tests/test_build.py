@@ -188,6 +188,13 @@ def test_works_are_cited_alike_on_the_page_in_its_list_and_in_the_notebook(built
     assert labels[:2] == ["He et al., 2016a", "He et al., 2016b"]
 
 
+def test_no_author_is_written_in_latex():
+    """A label shows a name's letters as they stand in the file: Alcal\\'a for Alcalá."""
+    works = parse_file(str(ROOT / "references.bib")).entries.values()
+    names = [str(person) for work in works for person in work.persons["author"]]
+    assert len(names) > 100 and [name for name in names if "\\" in name] == []
+
+
 def test_no_two_works_read_alike():
     works = parse_file(str(ROOT / "references.bib")).entries.values()
     assert len({author_year(work) for work in works}) == len(works)

@@ -427,6 +427,8 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["streams_sets"] >= 3
     assert part3["streams_combined"] < part3["streams_surprise"] < 0.3  # "lose nothing"
     assert part3["streams_rarity"] < part3["streams_combined"]
+    assert part3["live_roc_rarity"] < part3["live_roc_surprise"]  # "higher than counting"
+    assert part3["live_roc_surprise"] > 0.7  # "above most others"
 
 
 def test_no_method_is_best_on_tables_as_such_and_combined_is_near_the_first(part3):
