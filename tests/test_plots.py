@@ -241,7 +241,6 @@ def test_a_long_dotted_name_may_break_in_a_table_and_a_number_may_not():
     assert ">user.name<" in page and ">0.5<" in page
 
 
-
 def test_a_tree_shows_every_attribute_of_a_nested_event():
     event = {"time": 1, "actor": {"user": {"name": "<ana>"}}, "tags": ["a", {"b": None}]}
     page = event_plots.Tree(event, name="Event")._repr_html_()
