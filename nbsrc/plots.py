@@ -1,5 +1,4 @@
-"""How the book looks: figure style, one colour per method, tables, the line that says what made a
-page."""
+"""How the book looks: figure style, one colour per method, tables, what made a page."""
 
 import html
 import platform
@@ -39,7 +38,7 @@ COLORS = {
 COLORS |= dict.fromkeys(("boosted trees", "XGBoost", "CatBoost"), palette.GREEN)
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D", "CatBoost": "v"}
-LONG = 24  # characters of a table's cell
+DOT = re.compile(r"(?<=[a-z])\.(?=[a-z])")  # where a dotted name may break
 MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v", "XGBoost": "^"}
 
 
@@ -106,15 +105,11 @@ class Table:
         ]
 
     def _repr_html_(self) -> str:
-        def breakable(cell: str) -> str:
-            # A dotted name would make its column as wide as it is long.
-            return re.sub(r"(?<=[a-z])\.(?=[a-z])", ".<wbr>", cell) if len(cell) > LONG else cell
-
         def line(cells: Sequence[str], tag: str) -> str:
             side = ["right" if number else "left" for number in self.numeric]
             scope = ' scope="col"' if tag == "th" else ""
             return "".join(
-                f'<{tag}{scope} style="text-align: {s}">{breakable(html.escape(c))}</{tag}>'
+                f'<{tag}{scope} style="text-align: {s}">{DOT.sub(".<wbr>", html.escape(c))}</{tag}>'
                 for s, c in zip(side, cells, strict=True)
             )
 
