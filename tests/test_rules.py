@@ -55,7 +55,7 @@ def test_the_share_of_missing_values_is_told():
     excluded = fit(["a", "b", None, ""], exclude=("x",))
     assert excluded == Column("x", "", "dropped", "excluded", missing=0.5)
     assert fit([None, ""]) == fit([]) == Column("x", "", "dropped", "no value", missing=1.0)
-    assert fit([], exclude=("x",)).missing == 0.0
+    assert fit([], exclude=("x",)).missing == 0.0 and fit([None], exclude=("x",)).missing == 1.0
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,7 @@ def test_quantities_are_scaled_by_their_quartiles_or_what_is_wider():
         return column.center, column.scale, column.log
 
     assert scaled([1.0, 2.0, 3.0, 4.0, 5.0]) == (3.0, 2.0, False)
+    assert scaled([0.25, 0.5, 0.75, 1.0, 1.25]) == (0.75, 0.5, False)
     assert scaled([2.5] * 90 + [3.5] * 10) == (2.5, 1.0, False)  # 1st and 99th percentile
     assert scaled([2.5] * 399 + [7.5]) == (2.5, 5.0, False)  # all of the range
     assert scaled([2.5, 2.5, None]) == (2.5, 1.0, False)
@@ -282,6 +283,8 @@ def test_a_caption_is_one_to_one_with_a_category_of_the_same_object(name, values
 def test_captions_that_are_missing_in_the_same_rows_are_dropped():
     told = fates({"user.n": ["a", "b", None, "a"], "user.uid": ["x", "y", None, "x"]})
     assert told["user.uid"] == ("dropped", "one-to-one with user.n of the same object")
+    told = fates({"user.n": [None, "a", "b", "b"], "user.uid": ["x", None, "y", "y"]})
+    assert told["user.uid"][0] == "kept"
     names = "user.n", "user.uid", "user.title"
     told = fates({name: [f"{name} {i}" for i in (1, 2, 1)] for name in names})
     assert told["user.title"] == ("dropped", "one-to-one with user.n of the same object")

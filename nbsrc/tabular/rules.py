@@ -213,4 +213,4 @@ def tell_missing(rows: pl.DataFrame, columns: list[Column]) -> None:
 
 
 def _digest(series: pl.Series) -> bytes:
-    return hashlib.blake2b(series.to_numpy().tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(series.to_numpy().tobytes()).digest()
