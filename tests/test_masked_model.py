@@ -1,5 +1,6 @@
 """The model that is pre-trained, against slow and plain ways to the same numbers."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from nbsrc.selfsupervised.batches import batches, check_columns, for_batches
 from nbsrc.selfsupervised.inference import added, column_nll, object_nll
 from nbsrc.selfsupervised.model import SMALLEST_SCALE, FieldsHead, MaskedModel, masked_model
+from nbsrc.selfsupervised.objects import objects_of
 from nbsrc.selfsupervised.storage import load_model, save_model
 from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.encoded import EncodedEvents, rows_of
@@ -108,10 +110,16 @@ def test_columns_belong_to_objects_and_a_model_of_equal_seed_is_equal(events, mo
     assert (wide**2).sum(1).mean().item() == pytest.approx(1, abs=0.1)  # as long as embeddings are
 
 
+def test_events_are_flat_where_most_columns_are_fields_of_the_event_itself():
+    assert objects_of(["a.b", "c"]) == ["a", ""]
+    assert objects_of(["a.b", "c", "d"]) == ["a", "c", "d"]
+
+
 def test_a_loss_is_the_mean_over_hidden_fields_without_the_least_likely_events(events, model):
     x, c = tensors(events)
     masked = torch.rand(60, 4, generator=torch.Generator().manual_seed(1)) < 0.5
     masked[:5] = False
+    masked[5:30] = torch.tensor([True, False, False, False])  # one field beside several
     totals, counts = [], []
     with torch.no_grad():
         for i in range(60):
@@ -120,9 +128,14 @@ def test_a_loss_is_the_mean_over_hidden_fields_without_the_least_likely_events(e
             counts.append(sum(len(OBJECTS[o]) for o in chosen))
     totals, counts = np.array(totals), np.array(counts)
     assert model.masked_loss(x, c, masked).item() == pytest.approx(totals.sum() / counts.sum())
-    kept = np.argsort(totals / counts.clip(1))[:-7]
-    trimmed = model.masked_loss(x, c, masked, trimmed=0.13)  # of 60: 7.8
-    assert trimmed.item() == pytest.approx(totals[kept].sum() / counts[kept].sum())
+    for least in (1, 7, 20, 30):
+        kept = np.argsort(totals / counts.clip(1))[:-least]
+        trimmed = model.masked_loss(x, c, masked, trimmed=(least + 0.8) / 60)
+        assert trimmed.item() == pytest.approx(totals[kept].sum() / counts[kept].sum())
+    one = torch.zeros(60, 4, dtype=torch.bool)
+    one[9, 0] = True  # of one event one field, the status
+    wanted = plain_nll(model, x[9], c[9], [""]).sum().item()
+    assert model.masked_loss(x, c, one).item() == pytest.approx(wanted)
     assert model.masked_loss(x, c, torch.zeros(60, 4, dtype=torch.bool)) == 0
 
 
@@ -250,6 +263,7 @@ def test_all_events_go_through_in_order_without_gradients_in_eval_mode(events, m
 
     def seen(m, x, c):
         assert torch.is_inference_mode_enabled() and torch.get_num_threads() == 1
+        assert threading.current_thread() is not threading.main_thread()
         return m.embed(x, c), x, c
 
     torch.set_num_threads(2)
@@ -275,8 +289,8 @@ def test_events_of_other_columns_are_refused_by_name(events, model):
         "than the model: status, status_code$", categorical_names=(*CATEGORICAL[:-1], "status_code")
     )
     refused("than the model: a, b, c$", numeric_names=("c", "b", "a"))
-    refused("the same in another order", numeric_names=NUMERIC[::-1])
-    refused("the same in another order", categorical_names=CATEGORICAL[::-1])
+    refused("model: the same in another order$", numeric_names=NUMERIC[::-1])
+    refused("model: the same in another order$", categorical_names=CATEGORICAL[::-1])
     refused("status has 9 categories, however: the model has 3", cardinalities=(5, 4, 2, 9))
     for value in (3, -1):
         beyond = events.categorical.copy()
@@ -298,6 +312,7 @@ def test_a_saved_model_is_the_same_and_one_of_another_version_is_refused(events,
     weights, about = read_tensors(path)
     running = {name for name in weights if "normalization.running" in name or "tracked" in name}
     assert set(weights) == {*dict(model.named_parameters()), *running, "known"}
+    assert about["format"] == 1  # what readers have on disk
     for changed, told in (
         (weights | {"mask_vectors": torch.zeros(99, 1)}, about),
         (weights, about | {"format": 2}),
