@@ -71,9 +71,9 @@ class IncidentFinder:
             WINDOWS: self.windows_.alerts(events, budget=a_day),
             CONTEXT: highest_of_days(context, a_day, kind="unexpected events"),
         }
-        scored = events.filter(pl.col("score").is_not_null(), pl.col("time") != 0)
-        if scored.height and SINGLES in self.rates_:
-            found[SINGLES] = highest_of_days(self._single(scored), a_day, top=TOP)
+        if SINGLES in self.rates_:
+            scored = self._single(events).filter(pl.col("score").is_not_null(), pl.col("time") != 0)
+            found[SINGLES] = highest_of_days(scored, a_day, top=TOP)
         return found
 
     def alerts(self, events: pl.DataFrame, *, a_day: int = CANDIDATES) -> pl.DataFrame:
