@@ -118,12 +118,13 @@ def test_equal_seeds_give_equal_models_and_leave_the_random_state_alone(events):
     assert same_weights(models[0], models[1]) and not same_weights(models[0], models[2])
 
 
-def test_categories_too_rare_among_the_past_events_are_unseen_ones(events):
+def test_categories_too_rare_among_the_past_events_are_unseen_ones(events, monkeypatch):
     categorical = events.categorical.copy()
     categorical[categorical[:, 4] == 9, 4] = 8
     categorical[[100, 1190, 1191], 4] = 9  # an operation that occurs once, and twice later
     model = small_model(events)
-    pretrain(model, replace(events, categorical=categorical), epochs=1, seed=0, device="cpu")
+    monkeypatch.setattr(pretraining, "default_device", lambda: "cpu")
+    pretrain(model, replace(events, categorical=categorical), epochs=1, seed=0)
     row = torch.tensor(categorical[99:102])
     assert model.common(row)[:, 4].tolist() == [categorical[99, 4], 1, categorical[101, 4]]
 
