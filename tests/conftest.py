@@ -17,28 +17,32 @@ pytest_plugins = ["browser"]
 
 # Tests that need one of these build a book or start a cluster, and are not in `make test-fast`.
 LONG = {"executed", "site", "book", "built", "ray", "torchrun"}
-# When they run: chapters first; while one process builds the site to print it, the other builds
-# small books; both look at the site's pages. Tests that need none of these come in between.
-PLACES = {"executed": 0, "book": 2, "articles": 2, "built": 3, "site": 4}
+# Files of tests that need one of these begin in this order, all others come after the first: while
+# one process builds the site to print it, the other builds small books; then both look at the site.
+PLACES = {"executed": 0, "articles": 2, "built": 3, "site": 4}
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark the tests that take their time, and group them for the processes that run them: a file's
-    tests that need the same stay together, so that what they share is made once, and those of the
-    built site that look at one page, of which there are many."""
-    places = {}
+    """Mark the tests that take their time, and put the files of those that are to run in order. A
+    file's tests run in one process, so that what they share is made once."""
+    for item in items:
+        if LONG.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("long")
+    result = yield  # those that are not to run are taken out
+    places = {item.path: set() for item in items}
     for item in items:
         needs = getattr(item, "fixturenames", ())
-        if LONG.intersection(needs):
-            item.add_marker("long")
-        need = next((fixture for fixture in PLACES if fixture in needs), "")
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        page = str(parameters.get("name", "~")) if need == "site" else ""
-        item.add_marker(pytest.mark.xdist_group(" ".join((item.path.name, need, page)).strip()))
-        places[item] = PLACES.get(need, 1), page
-    items.sort(key=lambda item: places[item][1], reverse=True)  # the large pages before the small
-    items.sort(key=lambda item: places[item][0])
+        places[item.path] |= {PLACES[fixture] for fixture in PLACES if fixture in needs}
+
+    def order(item):
+        place = min(places[item.path], default=1)
+        # Of the site, what looks at the same page, which stays open.
+        page = item.callspec.params.get("name", "") if hasattr(item, "callspec") else ""
+        return place, (item.path.name, page) if place == PLACES["site"] else ()
+
+    items.sort(key=order)
+    return result
 
 
 @pytest.fixture(scope="session")
