@@ -284,6 +284,9 @@ def test_two_chapters_run_side_by_side_and_share_the_cores(tmp_path, monkeypatch
 
 
 def test_a_chapter_that_fails_is_named_and_stops_the_one_beside_it(tmp_path, monkeypatch):
+    end = tmp_path / "end"
     with pytest.raises(ChapterError, match=r"^one, line 20: ZeroDivisionError"):
-        side_by_side(tmp_path, monkeypatch, one="1 / 0", two="time.sleep(60)")
-    assert not psutil.pid_exists(int((tmp_path / "two").read_text()))
+        side_by_side(
+            tmp_path, monkeypatch, one="1 / 0", two=f"time.sleep(10); Path({str(end)!r}).touch()"
+        )
+    assert not end.exists() and not psutil.pid_exists(int((tmp_path / "two").read_text()))
