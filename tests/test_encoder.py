@@ -1,6 +1,7 @@
 """Encoding: what becomes of a column, told and repeatable, for any flattened events."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -604,7 +605,7 @@ def test_equal_events_are_encoded_equally_in_another_process(rows, encoder, tmp_
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONHASHSEED": "7"},
+        env=os.environ | {"PYTHONHASHSEED": "7"},
     )
     here = encoder.transform(rows)
     assert (
