@@ -563,6 +563,7 @@ def test_rules_in_the_common_list_gain_on_known_kinds_and_cost_on_unknown_ones(p
     assert part4["found_unruled_10"] < part4["found_together_10"] < part4["found_rules_10"]
     assert part4["found_unruled_20"] < part4["found_together_20"]
     assert part4["unforeseen_together"] < part4["unforeseen_unruled"]
+    assert part4["hardest"] == "privilege escalation"  # whose rule the text explains
 
 
 def test_a_contaminated_past_leaves_a_third_of_the_incidents(part4):
