@@ -136,8 +136,9 @@ def test_no_glyph_is_missing(read):
     assert [number for number, is_missing in enumerate(missing, 1) if is_missing] == []
 
 
-def test_nothing_is_cut_at_the_right_edge_of_a_page(articles, site, browser_at_hand):
-    """Printed width is about 640 px: code wraps, and figures, tables and formulas fit."""
+def test_nothing_is_cut_or_fades_in_on_a_printed_page(articles, site, browser_at_hand):
+    """Printed width is about 640 px: code wraps, and figures, tables and formulas fit; what was
+    folded is as dark as all else."""
     printed = site / "_print_width.html"
     printed.write_text(document(articles, {}), encoding="utf-8")
     try:
@@ -151,12 +152,16 @@ def test_nothing_is_cut_at_the_right_edge_of_a_page(articles, site, browser_at_h
                 ".filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
                 ".map(e => e.outerHTML.slice(0, 100) + ' ' + e.getBoundingClientRect().right)"
             )
+            fading = page.evaluate(
+                "() => [...document.querySelectorAll('details[open] > *')]"
+                ".filter(e => getComputedStyle(e).animationName != 'none').length"
+            )
             panels = page.locator("div.panels").evaluate_all(
                 "all => all.map(e => [...e.children].map(svg => svg.getBoundingClientRect().left))"
             )
     finally:
         printed.unlink()
-    assert wide == []
+    assert wide == [] and fading == 0
     # Panels stand in their rows: two, three, or two rows of two.
     rows = {(len(lefts), len({round(left) for left in lefts})) for lefts in panels}
     assert rows <= {(1, 1), (2, 2), (3, 3), (4, 2)} and (2, 2) in rows
