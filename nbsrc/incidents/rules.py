@@ -119,8 +119,9 @@ class Rules:
 
 
 def _matching(events: pl.DataFrame, rule: Rule) -> pl.DataFrame:
-    """The events that a rule counts, texts as texts."""
-    own = events.filter(rule.match, pl.col(rule.entity).is_not_null())
+    """The events that a rule counts, and what it reads of them, texts as texts."""
+    read = {*events.columns} & {"row", "time", rule.entity, *rule.amount.meta.root_names()}
+    own = events.filter(rule.match, pl.col(rule.entity).is_not_null()).select(sorted(read))
     return own.cast({pl.Categorical: pl.String})
 
 
