@@ -19,11 +19,13 @@ from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.finder import IncidentFinder
 from nbsrc.incidents.findings import incident_findings
 from nbsrc.incidents.surprise import CANDIDATES
-from nbsrc.scoring.files import EVENTS_AT_ONCE, Report, read_ahead
+from nbsrc.scoring.files import Report, read_ahead
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.scoring.types import with_booleans
 from nbsrc.support.files import whole
 from nbsrc.training import watched
+
+EVENTS_AT_ONCE = 3_000  # that are read together: what is kept of all needs the memory
 
 
 def read_narrow(

@@ -77,6 +77,9 @@ class WindowSurprise:
     def alerts(self, events: pl.DataFrame, *, budget: int = CANDIDATES) -> pl.DataFrame:
         """Alerts (a frame of `ALERTS`), not deduplicated: of each day, the `budget` windows that
         surprise most, with the events that make them so."""
+        roles = [*self.entities.roles, *self.entities.entities]
+        read = dict.fromkeys(["row", "time", "act", "failed", *roles, *self.entities.quantities])
+        events = events.select(list(read))  # copied once for each kind of entity
         scored = pl.DataFrame(schema=_SCORED)
         day = pl.from_epoch("end", "ms").dt.date()
         for part in self._scores(events):
