@@ -121,8 +121,8 @@ def test_neither_the_order_of_rows_nor_a_late_event_changes_a_window():
     assert_frame_equal(learned.alerts(shuffled), learned.alerts(new))
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 50])
-def test_windows_counted_a_few_events_at_once_are_whole(monkeypatch, at_once):
+@pytest.mark.parametrize(("at_once", "share"), [(1, 400), (7, 60), (50, 1)])
+def test_windows_counted_a_few_events_at_once_are_whole(monkeypatch, at_once, share):
     past, new = events(300, seed=0), events(400, seed=1, start=START + 6 * 24 * HOUR)
     learned = WindowSurprise(LOGONS).fit(past)
     keys = ["entity", "value", "period", "window"]
@@ -130,6 +130,7 @@ def test_windows_counted_a_few_events_at_once_are_whole(monkeypatch, at_once):
     alerts = learned.alerts(new, budget=9)
     assert whole.height > 20 and alerts.height > 9
     monkeypatch.setattr("nbsrc.incidents.windows.AT_ONCE", at_once)
+    monkeypatch.setattr("nbsrc.incidents.windows.SHARE", share)
     again = window_table(new, LOGONS, learned.seen_)
     assert_frame_equal(again.sort(keys), table.sort(keys))
     assert_frame_equal(learned.windows(new).sort(keys), whole.sort(keys))

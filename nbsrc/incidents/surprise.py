@@ -9,7 +9,15 @@ import polars as pl
 from nbsrc.incidents.alerts import ALERTS, ranked
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.reasons import contributing, sentence
-from nbsrc.incidents.windows import KEYS, PERIODS, Seen, in_order, window_parts, window_table
+from nbsrc.incidents.windows import (
+    KEYS,
+    PERIODS,
+    Seen,
+    in_order,
+    shared_out,
+    window_parts,
+    window_table,
+)
 
 DAY = PERIODS["day"]
 WARM_UP = 0.3  # the first share of the past, in which everything is new: no window of it counts
@@ -91,9 +99,12 @@ class WindowSurprise:
         for (entity,), own in scored.group_by("entity", maintain_order=True):
             name = str(entity)
             own = own.cast({"value": events.schema[name]})
-            theirs = events.filter(pl.col(name).is_in(own["value"].implode()), pl.col("time") != 0)
-            ordered = in_order(theirs, name, self.entities, self.seen_)
-            parts.append(self._told(own, ordered.rename({name: "value"})))
+            for share in shared_out(events, name):
+                theirs = share.filter(pl.col(name).is_in(own["value"].implode()))
+                windows = own.filter(pl.col("value").is_in(theirs[name].unique().implode()))
+                if windows.height:
+                    ordered = in_order(theirs, name, self.entities, self.seen_)
+                    parts.append(self._told(windows, ordered.rename({name: "value"})))
         return ranked(pl.concat([pl.DataFrame(schema=ALERTS), *parts]))
 
     def _told(self, windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:

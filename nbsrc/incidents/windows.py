@@ -17,6 +17,7 @@ EVEN = 0.15  # gaps within this share of their median are a beat
 SHORTEST = 1000  # milliseconds of a beat: what comes at once is a burst
 FEWEST_BEATS, SHARE_BEATS = 6, 0.6  # of an entity's gaps in a window
 AT_ONCE = 100_000  # events whose windows are counted together
+SHARE = 250_000  # events of some entities that are put in order together
 KEYS = ("entity", "value", "period", "window", "start", "end")
 
 
@@ -44,26 +45,28 @@ def window_parts(
 ) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """`window_table`, one entity, period and stretch of time at once: of a million events, all
     together would be gigabytes."""
-    timed = events.filter(pl.col("time") != 0)
     for entity in entities.entities:
-        own = in_order(timed, entity, entities, seen, past=past)
         measures = _measures(entity, entities)
-        for period, inside in in_windows(own):
-            inside = inside.with_columns(is_even(entity, "window").alias("even"))
-            table = inside.group_by(entity, "window").agg(
-                pl.col("time").min().alias("start"), pl.col("time").max().alias("end"), *measures
-            )
-            yield (
-                entity,
-                period,
-                table.select(
-                    pl.lit(entity).alias("entity"),
-                    pl.col(entity).alias("value"),
-                    pl.lit(period).alias("period"),
-                    "window",
-                    pl.exclude(entity, "window"),
-                ),
-            )
+        for share in shared_out(events, entity):
+            own = in_order(share, entity, entities, seen, past=past)
+            for period, inside in in_windows(own):
+                inside = inside.with_columns(is_even(entity, "window").alias("even"))
+                table = inside.group_by(entity, "window").agg(
+                    pl.col("time").min().alias("start"),
+                    pl.col("time").max().alias("end"),
+                    *measures,
+                )
+                yield (
+                    entity,
+                    period,
+                    table.select(
+                        pl.lit(entity).alias("entity"),
+                        pl.col(entity).alias("value"),
+                        pl.lit(period).alias("period"),
+                        "window",
+                        pl.exclude(entity, "window"),
+                    ),
+                )
 
 
 def in_windows(ordered: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -88,15 +91,25 @@ def in_windows(ordered: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
             yield period, both.with_columns(pl.col("window") * half)
 
 
+def shared_out(events: pl.DataFrame, entity: str) -> Iterator[pl.DataFrame]:
+    """The events that have the entity and a time, in shares of about `SHARE`, all of one entity's
+    in one of them: whatever is done with a share takes its memory several times."""
+    there = (events["time"] != 0) & events[entity].is_not_null()
+    shares = max(1, int(there.sum()) // SHARE)
+    whose = events[entity].hash() % shares
+    for share in range(shares):
+        yield events.filter(there & (whose == share))
+
+
 def in_order(
     events: pl.DataFrame, entity: str, entities: Entities, seen: "Seen", *, past: bool = False
 ) -> pl.DataFrame:
-    """The events that have the entity, by time, with the `gap` to its event before (milliseconds)
+    """Events that have the entity, by time, with the `gap` to its event before (milliseconds)
     and, for each other role, `new ROLE` as in `window_table`. Of their columns, what windows
     count."""
     counted = ["row", "time", entity, *others_of(entity, entities), "failed", *entities.quantities]
     own = events.select(list(dict.fromkeys(counted)))
-    own = own.filter(pl.col(entity).is_not_null()).sort("time", "row")
+    own = own.sort("time", "row")
     return own.with_columns(
         pl.col("time").diff().over(entity).alias("gap"),
         *_novelties(own, entity, others_of(entity, entities), seen, past),
