@@ -38,7 +38,7 @@ COLORS = {
 COLORS |= dict.fromkeys(("boosted trees", "XGBoost", "CatBoost"), palette.GREEN)
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D", "CatBoost": "v"}
-DOT = re.compile(r"(?<=[a-z])\.(?=[a-z])")  # where a dotted name may break
+DOT = re.compile(r"(?<=[a-z])\.(?=[\w.]{24})")  # where a long name may break
 MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v", "XGBoost": "^"}
 
 
