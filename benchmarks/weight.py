@@ -24,7 +24,7 @@ PAINT = """() => new Promise(done => new PerformanceObserver(list => {
 }).observe({ type: "paint", buffered: true }))"""
 
 CODE = """() => {
-  const article = document.querySelector("article.bd-article");
+  const article = document.querySelector("article.bd-article") ?? document.body;  // as of search
   const blocks = [...article.querySelectorAll("[class*=highlight-]")];
   const shown = blocks.filter(e => !e.closest("details, .toggle-hidden"));
   const heights = [article, ...shown].map(e => e.getBoundingClientRect().height);
