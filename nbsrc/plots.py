@@ -39,6 +39,7 @@ COLORS |= dict.fromkeys(("boosted trees", "XGBoost", "CatBoost"), palette.GREEN)
 MARKERS = {"plain": "s", "plain + BatchNorm": "^", "residual": "o", "training": "o", "test": "s"}
 MARKERS |= {"residual + BatchNorm": "D", "ResNet": "o", "FT-Transformer": "D", "CatBoost": "v"}
 DOT = re.compile(r"(?<=[a-z])\.(?=[\w.]{24})")  # where a long name may break
+LONG = 60  # characters of a table's cell, for which its column must not be narrow
 MARKERS |= {"TabularResNet": "o", "MLP": "s", "boosted trees": "^", "linear": "v", "XGBoost": "^"}
 
 
@@ -76,12 +77,8 @@ def use_style() -> None:
 class Table:
     """A table of numbers for a page: right-aligned, with headers that screen readers can announce.
 
-    Args:
-        frame: the rows; its column names are the headers.
-        formats: for each column that needs one, a format specification such as ``".1%"`` or a
-            function such as `two_digits`.
-
-    Raises ValueError for a frame without rows: on a page it would be a heading over nothing.
+    formats: for each column that needs one, a format specification such as ".1%" or a function such
+    as `two_digits`. Raises ValueError for a frame without rows: a heading over nothing.
     """
 
     def __init__(
@@ -106,7 +103,10 @@ class Table:
 
     def _repr_html_(self) -> str:
         def line(cells: Sequence[str], tag: str) -> str:
-            side = ["right" if number else "left" for number in self.numeric]
+            side = [
+                "right" if number else "left; min-width: 14rem" if len(c) > LONG else "left"
+                for number, c in zip(self.numeric, cells, strict=True)
+            ]
             scope = ' scope="col"' if tag == "th" else ""
             return "".join(
                 f'<{tag}{scope} style="text-align: {s}">{DOT.sub(".<wbr>", html.escape(c))}</{tag}>'

@@ -228,6 +228,11 @@ def test_a_table_has_headers_and_escapes_what_it_shows():
     assert repr(table).splitlines()[1].split() == ["12.5%", "x", "&", "y"]
 
 
+def test_a_sentence_in_a_table_has_a_column_that_is_not_narrow():
+    page = plots.Table(pl.DataFrame({"why": ["rare " * 20, "rare"]}))._repr_html_()
+    assert page.count("min-width") == 1 and 'min-width: 14rem">rare rare' in page
+
+
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ValueError, match="without rows; its columns: kind, error"):
         plots.Table(pl.DataFrame(schema={"kind": pl.String, "error": pl.Float64}))
