@@ -125,6 +125,16 @@ def test_a_kept_model_is_neither_trained_nor_counted_again(folder, monkeypatch):
     assert_frame_equal(pl.read_parquet(out), pl.read_parquet(folder / "alerts.parquet"))
 
 
+def test_events_without_identifiers_raise_alerts_that_name_none(folder):
+    lines = (folder / "new.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    write(folder / "bare.jsonl", [{k: v for k, v in e.items() if k != "metadata"} for e in events])
+    out = folder / "bare.parquet"
+    assert main(f"--model {folder}/model --events {folder}/bare.jsonl --out {out}".split()) == 0
+    uids = pl.read_parquet(out)["uids"].explode()
+    assert len(uids) > 5 and uids.null_count() == len(uids)
+
+
 def test_a_past_with_nobody_to_follow_is_kept_too(tmp_path):
     nobody = IncidentFinder(Entities({}, [EVERY], [], [], [], [], []))
     hours = pl.DataFrame({

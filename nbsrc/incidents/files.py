@@ -89,7 +89,7 @@ def _narrow(
     # of a million events, texts are most of the memory, and few of them differ
     narrow = narrow.with_columns(pl.col(pl.String).cast(pl.Categorical))
     # copied: a text of the batch would keep all that was read with it
-    uids = rows.select(uid.alias("uid")).to_series().to_list()
+    uids = rows.with_columns(uid.alias("uid"))["uid"].to_list()
     return narrow.with_columns(pl.Series("uid", uids, pl.String))
 
 
