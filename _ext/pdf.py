@@ -32,12 +32,12 @@ article { break-before: page; }
 .cover h1 { font-size: 30pt; margin: 0 0 6mm; }
 .contents { break-before: page; }
 .contents ol { list-style: none; padding: 0; }
-.contents li { display: flex; gap: 2mm; }
+.contents li { display: flex; gap: 2mm; align-items: baseline; }
 .contents li.level-1 { font-weight: bold; margin-top: 3mm; }
 .contents li.level-2 { padding-left: 6mm; }
 .contents a { color: inherit; text-decoration: none; }
 .contents i { flex: 1; border-bottom: 1px dotted; }
-h1, h2, h3, h4, caption { break-after: avoid; }
+h1, h2, h3, h4, caption, dt { break-after: avoid; }
 figcaption { break-before: avoid; }
 h2 { margin-top: 8mm; }
 figure, svg, img, table, .math, .sd-card, .exercise, .admonition:not(.solution) {

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from book import chapter_paths, exported_paths, parse
+from book import ROOT, chapter_paths, exported_paths, parse
 from chromium import launched
 from myst import blocks
 from pdf import article, document, print_to
@@ -82,6 +82,15 @@ def test_the_table_of_contents_names_the_right_pages(pages):
             number = re.search(re.escape(heading) + r" (\d+)", contents)
             assert number, f"{heading} is not in the table of contents"
             assert heading in pages[int(number[1]) - 1]
+
+
+def test_no_term_of_the_glossary_stands_on_the_page_before_its_meaning(pages):
+    source = (ROOT / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^(\S.*)\n  \S", source.split("```{glossary}\n")[1], re.MULTILINE)
+    assert len(terms) > 30 and "window" in terms
+    first = max(i for i, text in enumerate(pages) if text.startswith("Glossary"))
+    for number, text in enumerate(pages[first:], first + 1):
+        assert not text.removesuffix(f" {number}").endswith(tuple(f". {term}" for term in terms))
 
 
 def test_links_in_the_book_lead_to_places_in_the_book(book):
