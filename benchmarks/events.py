@@ -30,6 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, RobustSca
 from nbsrc.events.flatten import LEFT_OUT, flatten
 from nbsrc.events.read import iter_events, read_events
 from nbsrc.simulation import __main__ as simulate
+from nbsrc.support.command import Parser
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.tabular.encoder import EventEncoder
@@ -252,7 +253,10 @@ def main(n: int = 100_000, repeats: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        stream(Path(sys.argv[1]))
+    parser = Parser(prog="python -m benchmarks.events", description=__doc__.split("\n\n")[0])
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE",
+                        help="only measure the batch iterator, on this file")  # fmt: skip
+    if (file := parser.parse_args().file) is not None:
+        stream(file)
     else:
         main()

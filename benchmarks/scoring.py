@@ -21,6 +21,7 @@ from nbsrc.events.read import read_events
 from nbsrc.scoring.files import read_baseline, score_files
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.simulation import __main__ as simulate
+from nbsrc.support.command import Parser
 
 LEARNED = 10_000
 
@@ -79,7 +80,13 @@ def main(sizes: tuple[int, ...] = (100_000,)) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--score"]:
-        score(Path(sys.argv[2]), Path(sys.argv[3]))
+    parser = Parser(prog="python -m benchmarks.scoring", description=__doc__)
+    parser.add_argument("sizes", type=int, nargs="*", default=[100_000], metavar="EVENTS",
+                        help="how many are scored (default: 100000)")  # fmt: skip
+    parser.add_argument("--score", type=Path, nargs=2, metavar=("MODEL", "FILE"),
+                        help="score one file by a model that is there")  # fmt: skip
+    args = parser.parse_args()
+    if args.score:
+        score(*args.score)
     else:
-        main(tuple(map(int, sys.argv[1:])) or (100_000,))
+        main(tuple(args.sizes))

@@ -4,7 +4,6 @@ The model learns from 2,000 events; 20,000 others (or as many as are asked for),
 Lines, are scored by one process, one worker and two. The start is the time to the scores of ten
 events: Ray's own, the workers', and the loading of the model."""
 
-import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -15,11 +14,12 @@ from nbsrc.events.read import read_events
 from nbsrc.scoring.cluster import running
 from nbsrc.scoring.files import score_files
 from nbsrc.scoring.scorer import Scorer
+from nbsrc.support.command import Parser
 
 LEARNED, FEW = 2_000, 10
 
 
-def main(n: int = 20_000) -> None:
+def main(n: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         past = read_events(simulated(folder / "past", LEARNED)[0])[0]
@@ -49,4 +49,7 @@ def main(n: int = 20_000) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    parser = Parser(prog="python -m benchmarks.workers", description=__doc__)
+    parser.add_argument("events", type=int, nargs="?", default=20_000, metavar="EVENTS",
+                        help="how many are scored (default: 20000)")  # fmt: skip
+    main(parser.parse_args().events)

@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--model": {"default": "resnet18", "metavar": "NAME",
         "help": f"one of {', '.join(MODELS)} (default: %(default)s)"},
     "--epochs": {"type": int, "metavar": "N",
-        "help": "default: 30; for the nets of the paper's CIFAR-10 study 164, as there"},
+        "help": "default: 30, or as in the paper 164 for the nets of its CIFAR-10 study"},
     "--data": {"type": Path, "required": True, "metavar": "DIR",
         "help": "where CIFAR-10 is, or is downloaded to"},
     "--out": {"type": Path, "metavar": "DIR",

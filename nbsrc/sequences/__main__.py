@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seeds": {"type": int, "nargs": "+", "default": [0, 1, 2], "metavar": "N",
         "help": "of the networks and of what is drawn (default: 0 1 2)"},
     "--seconds": {"type": float, "default": 25.0, "metavar": "S",
-        "help": "of one CPU core, for each network to train (default: 25)"},
+        "help": "of one CPU core, for each network to train; not for zeek and depth (default: 25)"},
 }
 # fmt: on
 
@@ -88,7 +88,12 @@ def main(argv: list[str] | None = None) -> int:
         prog=PROG,
         description="Run an experiment on sequences and store its result with what made it.",
     )
-    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser.add_argument(
+        "experiment",
+        choices=EXPERIMENTS,
+        help="adfa, hdfs: every method on recorded traces; zeek: beats in recorded connections;"
+        " simulated: incidents that each method finds; depth: plain and residual stacks over time",
+    )
     for name, option in OPTIONS.items():
         parser.add_argument(name, **option)
     args = parser.parse_args(argv)
