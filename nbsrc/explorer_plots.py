@@ -138,7 +138,7 @@ def explore_alarms(table: pl.DataFrame, *, events: int) -> Explorer:
         Axis(
             "events of incidents found (%)",
             (0, top),
-            {top * n / 5: f"{top * n / 5:g}" for n in range(6)},
+            {share: str(share) for share in range(0, int(top) + 1, 10 if top <= 50 else 20)},
         ),
     )
     return Explorer(

@@ -135,6 +135,10 @@ def test_more_false_alarms_find_more_and_the_figure_says_how_many():
         == f"one at 100 false alarms a day: {number} of the {events} events of incidents are found."
     )
     assert marks == [[0, 100.0, pytest.approx(100 * found["share"][2], rel=0.01)]] and lines == [0]
+    for share, step in ((0.4, 10), (0.61, 20), (1.0, 20)):  # round numbers at the ticks
+        shown = explorer_plots.explore_alarms(table.with_columns(share=share), events=events)
+        _, (_, top), ticks, _ = shown.data["panels"][0][2]
+        assert [value for value, _ in ticks] == list(range(0, int(top) + 1, step))
     for same in (0, 4000):
         with pytest.raises(ValueError, match=f"however: {same} of 4000"):
             found_by_alarms(scores, np.full(4000, same > 0), days=1, alarms=(1,))
