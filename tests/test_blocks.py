@@ -71,11 +71,26 @@ def test_option_a_refuses_to_drop_channels():
         BasicBlock(8, 4, shortcut="A")
 
 
+def last_layer(block):
+    """The layer that F ends in."""
+    last = {BasicBlock: "bn2", PreActBlock: "conv2", BottleneckBlock: "bn3"}[type(block)]
+    return getattr(block, last)
+
+
 def last_layer_to_zero(block):
     """Make F zero."""
-    last = {BasicBlock: "bn2", PreActBlock: "conv2", BottleneckBlock: "bn3"}[type(block)]
-    nn.init.zeros_(getattr(block, last).weight)
+    nn.init.zeros_(last_layer(block).weight)
     return block
+
+
+@pytest.mark.parametrize("block", RESIDUAL)
+def test_a_block_adds_f_and_its_input(block):
+    block, x, f = block(16, 16 // block.expansion), torch.randn(2, 16, 5, 5), []
+    last_layer(block).register_forward_hook(lambda layer, given, out: f.append(out.clone()))
+    out = block(x)
+    added = f[0] + x
+    assert f[0].std() > 0.1
+    assert torch.equal(out, added if isinstance(block, PreActBlock) else added.relu())
 
 
 @pytest.mark.parametrize("block", RESIDUAL)

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
+from nbsrc.detection import combined
 from nbsrc.detection.combined import CombinedDetector, Rankers, tail_threshold
 from nbsrc.detection.fields import densities, extremes
 from nbsrc.detection.frequencies import Frequencies
@@ -38,7 +39,7 @@ def model(past):
 
 @pytest.fixture(scope="module")
 def fitted(past, model):
-    return CombinedDetector(model, false_alarms=0.05).fit(past)
+    return CombinedDetector(model, false_alarms=0.05, seed=2).fit(past)
 
 
 def tensors(encoded):
@@ -67,6 +68,15 @@ def test_fields_are_far_out_by_the_share_of_past_events_that_are_as_far(past, ne
                 assert found[row, 3 + i] == pytest.approx(nats(rare.sum()), abs=1e-4)
             else:
                 assert found[row, 3 + i] > nats(0) - 1e-4
+
+
+def test_a_quantity_beyond_ten_interquartile_ranges_counts_as_one_of_ten():
+    past = numbers(np.random.default_rng(0).normal(size=(300, 2)))
+    frequencies, at = Frequencies.of(past), torch.tensor([-12, -10, -9.99, 9.99, 10, 12])
+    given = torch.stack([at, -at], 1), torch.zeros((6, 0), dtype=torch.int64)
+    found = extremes(past, frequencies).look_up(frequencies, *given)
+    for beyond, ten, less in (found[:3], found[3:].flip(0)):
+        assert torch.equal(beyond, ten) and (ten > less).all()
 
 
 def test_what_never_came_is_rarer_than_what_came_once(past):
@@ -132,6 +142,14 @@ def test_few_past_values_nearby_make_a_field_unusual_in_a_gap_as_beyond_them_all
     assert found[2, 0] == found[3, 0] == found[:, 0].max() > found[1, 0] > found[0, 0]
 
 
+def test_what_is_rounded_beyond_the_past_values_is_in_their_bins_and_the_next_is_in_none():
+    past = numbers(np.repeat([-2.996, 0, 2.996], [10, 40, 20])[:, None])
+    new = numbers(np.array([-3.01, -3, 3, 3.01])[:, None])
+    frequencies = Frequencies.of(past)
+    found = densities(past, frequencies).look_up(frequencies, *tensors(new))[:, 0]
+    np.testing.assert_allclose(found, -np.log(np.array([0, 10, 20, 0]) / 40 + 0.1), rtol=1e-5)
+
+
 def test_a_rare_category_is_a_bin_of_its_own(past, new):
     frequencies = Frequencies.of(past)
     found = densities(past, frequencies).look_up(frequencies, *tensors(new)).numpy()[:, 3:]
@@ -170,6 +188,21 @@ def test_whole_numbers_keep_their_order_beside_how_rare_they_are(whole):
     np.testing.assert_allclose(found[2:], as_category + density(past, wanted), rtol=1e-5)
 
 
+def test_a_whole_number_between_two_bins_is_in_the_upper_one():
+    """From 0 to 10: each where a bin begins, or the last one ends."""
+    times = np.array([9, 1, 2, 3, 4, 5, 6, 11, 8, 2, 3])
+    categorical, none = np.repeat(np.arange(2, 13), times)[:, None], np.zeros((54, 0), np.float32)
+    values = np.array([np.nan, np.nan, *range(11)])
+    past = EncodedEvents(none, categorical, (13,), (), ("f",), categorical[:, 0], (values,))
+    frequencies = Frequencies.of(past)
+    every = torch.zeros((11, 0)), torch.arange(2, 13)[:, None]
+    found = densities(past, frequencies).look_up(frequencies, *every)[:, 0]
+    in_bins = times.copy()
+    in_bins[9:] = 5
+    wanted = -np.log(times / 11 + 0.1) - np.log(in_bins / 11 + 0.1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("times", "scaled"), [((0, 0), 0), ((100, 0), 2), ((60, 40), 1), ((95, 5), 1), ((399, 1), 1)]
 )
@@ -193,7 +226,7 @@ def test_a_score_adds_up_how_rare_the_rankers_scores_are_in_their_own_past(
     """-log of the share of past scores that are as large, each with its weight."""
     surprise = SurpriseDetector(model).fit(past)
     held_out = np.sort(surprise.held_out_.numpy(), 1)[:, -3:].sum(1)
-    rankers, usual = Rankers.of(past, 0)
+    rankers, usual = Rankers.of(past, 2)
     columns = rankers.frequencies.columns(*tensors(new))
     far = np.sort(extremes(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new)))
     dense = densities(past, rankers.frequencies).look_up(rankers.frequencies, *tensors(new))
@@ -212,6 +245,25 @@ def test_a_score_adds_up_how_rare_the_rankers_scores_are_in_their_own_past(
     np.testing.assert_allclose(fitted.decision_function(new), wanted, rtol=1e-3, atol=2e-2)
 
 
+def test_past_parts_are_those_of_a_sample_in_which_no_event_is_its_own_neighbour(monkeypatch):
+    """Of twelve fields, the ten that are furthest out."""
+    monkeypatch.setattr(combined, "REFERENCES", 290)
+    past = numbers(np.random.default_rng(0).normal(size=(300, 12)))
+    rankers, parts = Rankers.of(past, 4)
+    sample = rows_of(past, np.random.default_rng(4).permutation(300)[:290])
+    frequencies = Frequencies.of(sample)
+    far, dense = (
+        of(sample, frequencies).look_up(frequencies, *tensors(sample)).numpy()
+        for of in (extremes, densities)
+    )
+    near = NearestNeighbors(n_neighbors=11, metric="manhattan").fit(sample.numeric[:256])
+    away = near.kneighbors(sample.numeric)[0]
+    away = np.append(away[:256, 10], away[256:, 9])
+    wanted = np.stack([np.sort(far)[:, -10:].sum(1), dense.sum(1), away], 1)
+    np.testing.assert_allclose(parts, wanted, rtol=1e-4)
+    assert len(rankers.neighbours.references) == 256
+
+
 def test_what_the_network_counts_for_is_the_share_of_categories_without_an_order(past, whole):
     assert Rankers.of(past, 0)[0].weights().tolist() == pytest.approx([2, 1 / 2, 1 / 3, 2 / 3])
     assert Rankers.of(whole, 0)[0].weights().tolist() == [0, 0.5, 1, 2]
@@ -222,12 +274,13 @@ def test_what_the_network_counts_for_is_the_share_of_categories_without_an_order
 def test_a_saved_detector_is_the_same_and_one_of_another_version_is_refused(fitted, new, tmp_path):
     fitted.save(tmp_path / "detector")
     again = CombinedDetector.load(tmp_path / "detector")
-    assert (again.threshold_, again.false_alarms) == (fitted.threshold_, 0.05)
+    assert (again.threshold_, again.false_alarms, again.seed) == (fitted.threshold_, 0.05, 2)
     for theirs, ours in zip(again.judge(new), fitted.judge(new), strict=True):
         assert np.array_equal(theirs, ours)
     assert {path.suffix for path in (tmp_path / "detector").iterdir()} == {".safetensors"}
     path = tmp_path / "detector" / "combined.safetensors"
     kept, about = read_tensors(path)
+    assert about["format"] == 3  # what readers have on disk
     write_tensors(path, kept, about | {"format": 99})
     with pytest.raises(ValueError, match="no detector of this version: fit it again"):
         CombinedDetector.load(tmp_path / "detector")
@@ -238,6 +291,16 @@ def test_a_saved_detector_is_the_same_and_one_of_another_version_is_refused(fitt
 def test_nothing_to_score_gives_nothing(fitted, new):
     scores, reasons = fitted.judge(rows_of(new, np.arange(0)))
     assert scores.shape == (0,) and reasons.shape == (0, 3)
+    assert scores.dtype == np.float32 and reasons.dtype == np.int64
+
+
+def test_equal_seeds_give_equal_detectors(fitted, past, model, new):
+    again = CombinedDetector(model, false_alarms=0.05, seed=2).fit(past)
+    assert again.threshold_ == fitted.threshold_
+    assert np.array_equal(again.decision_function(new), fitted.decision_function(new))
+    alone = SurpriseDetector(model, false_alarms=0.05).fit(past)
+    assert again.surprise_.threshold_ == alone.threshold_
+    assert CombinedDetector(model).seed == 0
 
 
 def test_the_threshold_keeps_to_its_budget_on_events_of_the_same_kind(fitted, small_events):
@@ -253,14 +316,40 @@ def test_a_threshold_is_exceeded_by_the_share_that_was_asked_for(past, model, sm
         limits = [tail_threshold(rng.exponential(size=2000), share) for _ in range(20)]
         flagged = np.mean([(new > limit).mean() for limit in limits])
         assert share / 1.5 < flagged < share * 1.5
-    with pytest.raises(ValueError, match="false_alarms=1"):
-        tail_threshold(np.zeros(3), 1)
+    for out in (0, 1, -0.1, 1.1):
+        with pytest.raises(ValueError, match=f"false_alarms={out}"):
+            tail_threshold(np.zeros(3), out)
     assert tail_threshold(np.zeros(100), 0.001) == 0
+    # One score of 0 to 10 is above their 90% quantile, 9, by 1.
+    assert tail_threshold(np.arange(11.0), 0.001) == pytest.approx(9 + np.log(100))
     rare = CombinedDetector(model, false_alarms=0.001).fit(past)
     often = CombinedDetector(model, false_alarms=0.01).fit(past)
     assert rare.threshold_ > often.threshold_ + 1
     flagged = [d.predict(small_events(4000, seed=7)[0]).mean() for d in (rare, often)]
     assert flagged[0] < 0.004 and 0.002 < flagged[1] < 0.04
+
+
+def test_reasons_are_fields_of_the_objects_that_stand_out_and_are_there(fitted, past, new, model):
+    """In a slow and plain way: of each object its furthest field where that is rarer than the
+    object's surprise."""
+    numeric, categorical = new.numeric.copy(), new.categorical.copy()
+    numeric[::2, 0] = 10
+    categorical[::3, :2] = 0  # no actor, which all past events have
+    categorical[::5] = 0
+    given = replace(new, numeric=numeric, categorical=categorical)
+    rarity, field = fitted.surprise_.objects()(*tensors(given))
+    frequencies = Frequencies.of(past)
+    far = extremes(past, frequencies).look_up(frequencies, *tensors(given)).tolist()
+    there, wanted = model.there(tensors(given)[1]), []
+    for row in range(60):
+        rare, fields = rarity[row].tolist(), field[row].tolist()
+        for i, own in enumerate(model.columns):
+            furthest = max(own, key=far[row].__getitem__)
+            if there[row, i] and far[row][furthest] > rare[i]:
+                rare[i], fields[i] = far[row][furthest], furthest
+        order = sorted(range(len(rare)), key=rare.__getitem__, reverse=True)  # stable
+        wanted.append([fields[i] for i in order[:3]])
+    assert fitted.judge(given)[1].tolist() == wanted
 
 
 def test_a_quantity_that_is_far_out_is_not_drowned_by_categories(fitted, new, model):
@@ -307,5 +396,6 @@ def test_forty_events_of_one_column_are_enough():
 
 def test_a_column_that_never_varied_and_a_past_of_one_kind_are_no_obstacle(model, past, new):
     same = rows_of(past, np.zeros(400, np.int64))
-    scores = CombinedDetector(model).fit(same).decision_function(new)
-    assert np.isfinite(scores).all()
+    detector = CombinedDetector(model).fit(same)
+    assert detector.excess_.tolist() == [1, 1, 1, 1]
+    assert np.isfinite(detector.decision_function(new)).all()

@@ -252,7 +252,7 @@ class CombinedDetector(Detector):
 def _excess(part: Tensor) -> float:
     """The mean of what exceeds the median: the unit of an exponential tail that begins there."""
     above = part[part > part.median()] - part.median()
-    unit = float(above.mean()) if len(above) else 0.0
+    unit = float(above.mean())  # not a number where nothing does
     return unit if unit > TINY else 1.0  # a part that never varied
 
 
@@ -268,10 +268,8 @@ def tail_threshold(scores: np.ndarray, false_alarms: float) -> float:
     >>> round(tail_threshold(nats, 0.0001), 1), round(-math.log(0.0001), 1)
     (9.2, 9.2)
     """
-    if not 0 < false_alarms < 1:
-        raise ValueError(f"false_alarms must be between 0 and 1, however: {false_alarms=}")
-    if false_alarms > PEAKS:
-        return threshold(scores, false_alarms)
+    if not 0 < false_alarms <= PEAKS:
+        return threshold(scores, false_alarms)  # which refuses what is no share
     start = float(np.quantile(scores, 1 - PEAKS))
     above = scores[scores > start] - start
     return start + math.log(PEAKS / false_alarms) * float(above.mean() if len(above) else 0)
