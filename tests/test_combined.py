@@ -204,7 +204,8 @@ def test_a_whole_number_between_two_bins_is_in_the_upper_one():
 
 
 @pytest.mark.parametrize(
-    ("times", "scaled"), [((0, 0), 0), ((100, 0), 2), ((60, 40), 1), ((95, 5), 1), ((399, 1), 1)]
+    ("times", "scaled"),
+    [((0, 0), 0), ((100, 0), 2), ((60, 40), 1), ((5, 2), 2), ((95, 5), 1), ((399, 1), 1)],
 )
 def test_whole_numbers_are_scaled_by_their_quartiles_or_what_is_wider(times, scaled):
     """3 and 5 so many times, and once neither: 5 lies so many units beyond the median, 3."""
@@ -212,6 +213,13 @@ def test_whole_numbers_are_scaled_by_their_quartiles_or_what_is_wider(times, sca
     none, values = np.zeros((len(categorical), 0), np.float32), np.array([np.nan, np.nan, 3, 5])
     past = EncodedEvents(none, categorical, (4,), (), ("f",), categorical[:, 0], numbers=(values,))
     assert Frequencies.of(past).number.tolist() == [0, 0, 0, scaled]
+
+
+def test_whole_numbers_end_ten_units_from_the_median():
+    categorical = np.repeat([2, 3, 4, 5], [1, 100, 100, 1])[:, None]
+    none, values = np.zeros((202, 0), np.float32), np.array([np.nan, np.nan, -50, 3, 5, 90])
+    past = EncodedEvents(none, categorical, (6,), (), ("f",), categorical[:, 0], (values,))
+    assert Frequencies.of(past).number.tolist() == [0, 0, -10, -0.5, 0.5, 10]
 
 
 def test_columns_without_an_order_have_no_number(past):

@@ -36,10 +36,8 @@ def test_measures_of_a_scenario_leave_the_other_scenarios_out():
             evaluate(scores, np.full(8, same))
     few = evaluate(np.arange(3000.0), np.array([""] * 2990 + ["slow"] * 10))
     assert few["recall"].to_list() == [1.0, 1.0]
-    low = evaluate(
-        np.append(np.arange(2000.0), [1996.5, 1998.5]), np.array([""] * 2000 + ["x"] * 2)
-    )
-    assert low["recall"][0] == 0.5  # two of 2,000 normal events are above 1997
+    low = evaluate(np.append(np.arange(2000.0), [1997, 1998.5]), np.array([""] * 2000 + ["x"] * 2))
+    assert low["recall"][0] == 0.5  # two of 2,000 normal events are above 1997, as is 1998.5
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +81,16 @@ def test_the_encoder_sees_the_past_alone_and_copies_of_incidents_stand_where_the
 
 
 def test_simulated_events_are_flattened_in_pieces_and_keep_their_scenarios(monkeypatch):
-    made = [{"metadata": {"uid": f"{i}"}, "time": i} for i in range(5)]
-    made[3]["more"] = 1
-    labels = pl.DataFrame({"uid": ["1", "4"], "scenario": ["slow", "fast"]})
+    made = [{"metadata": {"uid": f"{i}"}, "time": i} for i in range(500)]
+    made[390]["more"], made[395]["more"] = 1, "two"  # late in their piece, and of two types
+    labels = pl.DataFrame({"uid": ["1", "499"], "scenario": ["slow", "fast"]})
     monkeypatch.setattr(experiment, "simulate_events", lambda n, seed: (made[:n], labels))
-    monkeypatch.setattr(experiment, "PIECE", 2)
-    rows, scenario = experiment._simulated(5, 0)
-    assert scenario.tolist() == ["", "slow", "", "", "fast"]
-    assert rows["metadata.uid"].to_list() == list("01234") and rows["time"].to_list() == [*range(5)]
-    assert rows["more"].to_list() == [None, None, None, 1, None]
+    monkeypatch.setattr(experiment, "PIECE", 200)
+    rows, scenario = experiment._simulated(500, 0)
+    assert scenario.tolist() == ["", "slow", *[""] * 497, "fast"]
+    assert rows["metadata.uid"].to_list() == [f"{i}" for i in range(500)]
+    assert rows["time"].to_list() == [*range(500)]
+    assert rows["more"].drop_nulls().to_list() == ["1", "two"] and rows["more"][390] == "1"
 
 
 @pytest.mark.parametrize("name", USUAL)

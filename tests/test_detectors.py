@@ -1,11 +1,13 @@
 """Each detector against a slow and plain way to the same scores, on untrained networks."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.lines import Line2D
 from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -13,12 +15,14 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from nbsrc import palette
 from nbsrc.detection.base import Detector, check_fitted, held_out, sorted_columns, tails, threshold
 from nbsrc.detection.baselines import Distance, Forest, Rarity
+from nbsrc.detection.frequencies import Frequencies
 from nbsrc.detection.knn import KNNDetector
 from nbsrc.detection.methods import METHODS
 from nbsrc.detection.surprise import SurpriseDetector
 from nbsrc.selfsupervised.batches import for_batches
 from nbsrc.selfsupervised.inference import column_nll
 from nbsrc.selfsupervised.model import MaskedModel, masked_model
+from nbsrc.support.results import read_result
 from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.encoded import rows_of
 
@@ -246,6 +250,12 @@ def nats(past, encoded):
     return np.stack(columns, 1)
 
 
+def test_a_category_is_read_as_how_rare_it_is_among_past_events(past, new):
+    given = torch.from_numpy(new.numeric), torch.from_numpy(new.categorical)
+    found = Frequencies.of(past).columns(*given)
+    np.testing.assert_allclose(found, np.hstack([new.numeric, nats(past, new)]), rtol=1e-5)
+
+
 def test_rarity_adds_up_the_three_objects_with_the_rarest_field(past, new, model):
     recent = latest(past)
     usual = np.hstack([np.abs(recent.numeric), nats(past, recent)])
@@ -320,6 +330,12 @@ def test_a_row_of_the_table_keeps_the_contract(name, past, new, model):
     without = method.reads_network or method.make(None, 0).fit(past)
     assert without and method.reads_network == hasattr(detector, "model")
     assert getattr(detector, "false_alarms", 0.001) == 0.001
+
+
+def test_methods_that_were_measured_are_in_the_table_and_all_can_be_drawn():
+    measured, _ = read_result(Path(__file__).parents[1] / "results" / "detectors.json")
+    assert set(measured["method"]) - {"ECOD", "HBOS"} <= set(METHODS)  # these are not the book's
+    assert {m.marker for m in METHODS.values()} <= set(Line2D.filled_markers)
 
 
 def test_rows_of_the_table_differ(past, new, model):
