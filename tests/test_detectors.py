@@ -256,12 +256,19 @@ def test_a_category_is_read_as_how_rare_it_is_among_past_events(past, new):
     np.testing.assert_allclose(found, np.hstack([new.numeric, nats(past, new)]), rtol=1e-5)
 
 
-def test_rarity_adds_up_the_three_objects_with_the_rarest_field(past, new, model):
+FIVE_OBJECTS = ("actor.a", "actor.b", "actor.c", "actor.d", "api.operation", "status")
+
+
+@pytest.mark.parametrize("names", [None, FIVE_OBJECTS])
+def test_rarity_adds_up_the_three_objects_with_the_rarest_field(names, past, new):
+    if names:
+        past, new = (replace(events, categorical_names=names) for events in (past, new))
     recent = latest(past)
     usual = np.hstack([np.abs(recent.numeric), nats(past, recent)])
     fields = np.hstack([np.abs(new.numeric), nats(past, new)])
     rare = np.array([[tail(p, v) for p, v in zip(usual.T, row, strict=True)] for row in fields])
-    by_object = np.sort(np.stack([rare[:, own].max(1) for own in model.columns], 1), 1)
+    objects = masked_model(past, seed=0, d_block=8).columns
+    by_object = np.sort(np.stack([rare[:, own].max(1) for own in objects], 1), 1)
     found = Rarity().fit(past).decision_function(new)
     np.testing.assert_allclose(found, by_object[:, -3:].sum(1), rtol=1e-4)
 
@@ -284,6 +291,7 @@ def test_a_tree_of_a_long_past_is_grown_on_a_sample(past, monkeypatch):
 def test_a_distance_is_the_number_of_unlike_categories_and_half_the_square_of_quantities(past, new):
     detector = Distance(seed=2).fit(past)
     vectors = detector._vectors(new)
+    assert vectors.shape == (60, 3 + 256) and vectors.dtype == np.float32
     squared = ((vectors[:, None] - vectors) ** 2).sum(2)
     unlike = (new.categorical[:, None] != new.categorical).sum(2)
     quantities = ((new.numeric[:, None] - new.numeric) ** 2).sum(2) / 2

@@ -47,7 +47,7 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
     frames = []
     while simulated:  # all objects and their frame at once are a quarter gigabyte more
-        piece = pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)
+        piece = pl.DataFrame(simulated[:PIECE], infer_schema_length=None)
         frames.append(flatten(piece))
         del simulated[:PIECE]
     return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario
