@@ -291,6 +291,8 @@ def test_events_of_other_columns_are_refused_by_name(events, model):
     refused("than the model: a, b, c$", numeric_names=("c", "b", "a"))
     refused("model: the same in another order$", numeric_names=NUMERIC[::-1])
     refused("model: the same in another order$", categorical_names=CATEGORICAL[::-1])
+    with pytest.raises(ValueError, match="the same in another order"):
+        for_batches(MaskedModel.embed, model, replace(events, numeric_names=NUMERIC[::-1]))
     refused("status has 9 categories, however: the model has 3", cardinalities=(5, 4, 2, 9))
     for value in (3, -1):
         beyond = events.categorical.copy()

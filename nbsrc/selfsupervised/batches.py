@@ -63,7 +63,7 @@ def check_columns(model: MaskedModel, encoded: EncodedEvents) -> None:
     for name, a, b in zip(model.categorical_names, sizes, encoded.cardinalities, strict=True):
         if a != b:
             raise ValueError(f"{name} has {b} categories, however: the model has {a}")
-    beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(sizes, dtype=np.int64))
+    beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(sizes))
     if beyond.any():
         row, column = np.argwhere(beyond)[0]
         raise ValueError(
