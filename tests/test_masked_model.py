@@ -204,6 +204,9 @@ def test_categories_that_come_once_are_unseen_and_missing_stays_missing(events):
     seen = torch.tensor([[2, 3, 1, 2], [2, 2, 1, 1], [4, 3, 1, 2]])
     model.learn_known(seen)
     given = torch.tensor([[2, 2, 0, 1], [4, 3, 1, 2], [0, 0, 0, 0], [3, 1, 1, 2]])
+    none = masked_model(events, seed=0, d_block=8)
+    none.learn_known(torch.zeros((3, 4), dtype=torch.int64))  # nor did the last category come
+    assert torch.equal(none.common(given), given.clamp(max=1))
     wanted = torch.tensor([[2, 1, 0, 1], [1, 3, 1, 2], [0, 0, 0, 0], [1, 1, 1, 2]])
     assert torch.equal(model.common(given), wanted)
 
@@ -212,6 +215,9 @@ def test_an_event_has_the_objects_that_it_has_a_field_of(events, model):
     rows = torch.tensor([[0, 0, 0, 0], [0, 2, 0, 0], [0, 0, 1, 0], [1, 0, 0, 2]])
     wanted = [[0, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 1, 1, 0]]
     assert model.there(rows).int().tolist() == wanted
+    first = replace(events, categorical_names=("status", *CATEGORICAL[:3]))  # alone, and the first
+    there = masked_model(first, seed=0, d_block=8).there(torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0]]))
+    assert there.int().tolist() == [[0, 0, 1, 0], [1, 0, 1, 0]]
 
 
 def test_what_a_head_says_is_a_likelihood_and_sure_heads_are_not_surprised_by_a_last_digit():

@@ -217,7 +217,7 @@ class MaskedModel(nn.Module):
         `trimmed` of the events, those with the least likely fields, is left out of the mean."""
         categorical = self.common(categorical)
         masked = masked & self.there(categorical)
-        visible = (~masked).to(numeric.dtype).index_select(1, self.object_of_feature)
+        visible = (~masked).index_select(1, self.object_of_feature)
         features = self.model.features(self.tame(numeric), categorical) * visible
         x = self.model.input_projection(features)
         embedding = self.trunk(x + masked.to(x.dtype) @ self.mask_vectors)
