@@ -649,10 +649,13 @@ def test_events_are_chosen_by_their_rows_and_never_changed():
 
 
 def test_describe_says_how_files_write_a_column_that_has_another_name_there():
-    rows, written = flattened(pl.DataFrame({"user_name": ["a", "b"] * 9}))
+    events = pl.DataFrame({"user_name": ["a", "b"] * 9, "status": ["x", "y", "z"] * 6})
+    rows, written = flattened(events)
     told = EventEncoder().fit(rows, written=written).describe()
-    assert told["column"].to_list() == ["user.name"]
-    assert told["reason"][0].endswith("; written as user_name")
+    assert told["column", "reason"].rows() == [
+        ("status", "schema: string_t"),
+        ("user.name", "schema: username_t; written as user_name"),
+    ]
 
 
 def test_whole_numbers_that_nothing_is_known_of_tell_which_number_an_index_is():
