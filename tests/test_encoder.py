@@ -330,6 +330,11 @@ def test_without_ocsfs_times_the_only_time_is_the_events_own():
     assert EventEncoder().fit_transform(near).time.tolist() == encoder.transform(seen).time.tolist()
     both = seen.with_columns(pl.Series("time", [1, 2, 3]) * 10**12)
     assert EventEncoder().fit_transform(both).time.tolist() == [10**12, 2 * 10**12, 3 * 10**12]
+    # OCSF's next one counts where the first is missing, although it was dropped for being near.
+    ocsf = both.select("time", start_time=pl.col("time") + 5)
+    without = ocsf.with_columns(pl.Series("time", [10**12, None, 3 * 10**12]))
+    times = EventEncoder().fit(ocsf).transform(without).time.tolist()
+    assert times == [10**12, 2 * 10**12 + 5, 3 * 10**12]
 
 
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():
