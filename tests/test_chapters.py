@@ -431,6 +431,17 @@ def test_detectors_are_measured_and_none_is_an_alarm(part3):
     assert part3["live_roc_surprise"] > 0.7  # "above most others"
 
 
+def test_training_pays_for_surprise_and_hardly_for_the_distance_in_the_embedding(part3):
+    """Part 1 says so, too: "fewer incidents than a mere count", "hardly more than [...] never
+    trained"."""
+    assert part3["runs"] == 2 * part3["streams_sets"]
+    assert part3["wins_surprise"] >= 0.8 * part3["runs"]
+    assert part3["roc_surprise"] > part3["roc_surprise_untrained"] + 0.1
+    assert abs(part3["roc_knn"] - part3["roc_knn_untrained"]) < 0.03
+    assert part3["roc_knn"] < part3["roc_rarity"] < part3["roc_surprise"]
+    assert part3["roc_surprise_dirty"] < part3["roc_surprise"] - 0.02  # "lowers"
+
+
 def test_no_method_is_best_on_tables_as_such_and_combined_is_near_the_first(part3):
     assert part3["tables_sets"] >= 10
     assert part3["tables_combined"] < part3["tables_other_ap"] < part3["tables_combined"] + 0.02
