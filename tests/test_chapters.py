@@ -462,10 +462,11 @@ def test_no_method_is_best_on_tables_as_such_and_combined_is_near_the_first(part
     assert part3["tables_surprise"] - 0.02 < part3["tables_combined"]
 
 
-def test_thresholds_hold_on_streams_and_are_rough_on_tables(part3):
+def test_thresholds_hold_on_average_over_streams_and_not_on_each_or_on_tables(part3):
     """On average within a factor of two of what was asked for."""
-    assert 0.5 < part3["streams_hundredth"] < 2
-    assert 0.2 < part3["streams_thousandth"] < 0.4  # "more than twice as many"
+    assert 0.5 < part3["streams_hundredth"] < 2 and 0.05 < part3["streams_thousandth"] < 0.2
+    assert part3["dirty_hundredth"] < part3["streams_hundredth"]  # "raise the threshold"
+    assert part3["streams_least"] < 0.5 < 1.5 < part3["streams_most"]
     assert part3["tables_hundredth_held"] < 75
 
 
