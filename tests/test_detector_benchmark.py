@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from scipy.stats import skew
 
+from benchmarks import detectors
 from benchmarks.connections import NUMBERS, connections
 from benchmarks.detectors import (
     CHOSEN_ON,
@@ -19,6 +20,7 @@ from benchmarks.detectors import (
     read_keel,
     thinned,
 )
+from nbsrc.detection.methods import METHODS
 
 
 @pytest.fixture
@@ -70,6 +72,17 @@ def test_a_table_of_keel_is_read_with_its_types(tmp_path):
     assert rows.dtypes[:2] == [pl.Int64, pl.Float64]
     assert rows.rows() == [(1, 0.5, "a", None, "negative"), (2, 1.0, "b", 3, "positive")]
     np.testing.assert_array_equal(plain(rows[:, :-1]), [[1, 0.5, 1, 0, 3], [2, 1, 0, 1, 3]])
+
+
+def test_on_a_stream_what_reads_the_network_has_an_untrained_twin(monkeypatch):
+    for name, value in (("EVENTS", 2500), ("EPOCHS", 1), ("quiet", lambda: None)):
+        monkeypatch.setattr(detectors, name, value)
+    rows = detectors.stream(5, "contaminated")
+    assert rows["past"].unique().to_list() == ["contaminated"]
+    found = dict(rows.select("method", "roc_auc").iter_rows())
+    twins = {f"{name}, untrained" for name, method in METHODS.items() if method.reads_network}
+    assert twins and found.keys() == METHODS.keys() | twins
+    assert all(found[twin] != found[twin.removesuffix(", untrained")] for twin in twins)
 
 
 def test_tables_of_keel_have_rare_anomalies_and_no_more_rows_than_agreed(tmp_path):
