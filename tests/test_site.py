@@ -114,6 +114,9 @@ def test_the_slider_moves_along_what_is_found(open_page, site):
     before = lines(page)
     chosen(form, "Method").select_option("Rarity")
     assert lines(page) != before and "Rarity at" in form.locator("[aria-live]").inner_text()
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    ink = mark.evaluate("e => getComputedStyle(e).stroke")
+    assert min(map(int, re.findall(r"\d+", ink)[:3])) > 150, f"dark ink on a dark page: {ink}"
 
 
 def test_a_figure_with_controls_is_a_still_one_in_print_and_without_scripts(
