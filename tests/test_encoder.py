@@ -337,6 +337,47 @@ def test_without_ocsfs_times_the_only_time_is_the_events_own():
     assert times == [10**12, 2 * 10**12 + 5, 3 * 10**12]
 
 
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ("timestamp", "flow.start_time"),  # Suricata's
+        ("@timestamp", "event.created_at"),
+        ("eventTime", "context.creationDate"),
+        ("result._time", "indexed_at"),
+        ("ts", "a_date"),
+    ],
+)
+def test_of_several_times_the_one_whose_name_says_so_is_the_events_own(own, other):
+    moments = [1_700_000_000_000 + i * 10**7 for i in range(30)]
+    later = [None, *(t + 10**8 for t in moments[1:])]
+    assert (
+        EventEncoder().fit_transform(pl.DataFrame({own: moments, other: later})).time.tolist()
+        == moments
+    )
+    mixed = pl.DataFrame({own: [*moments, None], "other.timestamp": [*[None] * 30, 10**12]})
+    assert EventEncoder().fit_transform(mixed).time.tolist() == [*moments, 10**12]
+    near = pl.DataFrame({own: moments, "a_received_at": [t + 5 for t in moments]})
+    assert EventEncoder().fit_transform(near).time.tolist() == moments
+
+
+@pytest.mark.parametrize(
+    ("days", "learned"),
+    [(0.3, []), (1, ["hour_sin", "hour_cos"]), (5, ["hour_sin", "hour_cos"]), (7, "both")],
+)
+def test_of_rows_of_less_than_a_day_or_week_no_hour_or_weekday_is_learned(days, learned, tmp_path):
+    moments = [1_700_000_000_000 + int(i * days * 864_000) for i in range(100)]
+    rows = pl.DataFrame({"timestamp": [1, *moments[1:]], "code": [i % 2 for i in range(100)]})
+    encoder = EventEncoder().fit(rows, whole_cycles=True)
+    names = list(EventEncoder().fit(rows).get_feature_names_out()) if learned == "both" else [
+        *(f"timestamp.{part}" for part in learned), "code"
+    ]  # fmt: skip
+    assert list(encoder.get_feature_names_out()) == names
+    encoder.save(tmp_path / "encoder")
+    encoded = EventEncoder.load(tmp_path / "encoder").transform(rows)
+    assert encoded.numeric.shape == (100, len(names) - 1)
+    assert encoded.time.tolist() == rows["timestamp"].to_list()  # for order, all the same
+
+
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():
     encoder, encoded, told = one(
         [443] * 9 + [22, 8443, 8443, 8443, 8443, 8443, 50_123, 3306, None], "dst_endpoint.port"

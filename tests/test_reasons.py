@@ -160,10 +160,12 @@ def test_many_values_are_counted_and_long_ones_cut(usual):
     [
         ("bytes", 999.0, "999 B"),
         ("traffic.bytes_in", 999_900.0, "1 MB"),
-        ("file.size", 2.5e15, "2.5e+03 TB"),
+        ("file.size", 2.5e15, "2.5 PB"),
         ("traffic.bytes", -5.0, "-5"),
         ("packets", 3_241_127.0, "3,241,127"),
         ("ratio", 0.123456, "0.1235"),
+        ("seconds", 86_399.5, "86,400"),
+        ("flow_id", 1.5e18, "1.5e+18"),
     ],
 )
 def test_a_number_is_shown_with_its_unit_or_as_people_write_it(name, number, shown):

@@ -22,6 +22,7 @@ from nbsrc.scoring.console import (
     STANDARD_INPUT,
     check_paths,
     learning_options,
+    print_cycles,
     print_learning,
     print_notes,
     print_rejects,
@@ -108,6 +109,7 @@ def _finder(args: argparse.Namespace) -> tuple[Scorer, IncidentFinder]:
         scorer = Scorer.load(model)
     else:
         scorer = Scorer.train(sample, epochs=args.epochs, seed=args.seed)
+    print_cycles(scorer)
     rows = flatten(sample)
     entities = Entities.find(rows, scorer.encoder.columns_, further=args.entity)
     since = held_out_since(scorer.encoder.transform(rows).time)

@@ -55,7 +55,7 @@ class ContextSurprise:
         past = self._in_time(past)
         if past.is_empty():
             raise ValueError("no past event has a time: without one there is no order")
-        self.encoder_ = EventEncoder().fit(self._fields(past))
+        self.encoder_ = EventEncoder().fit(self._fields(past), whole_cycles=True)
         encoded = self._encoded(past)
         streams = streams_of(past.select(self.followed), encoded.time)
         past = past.drop("row", strict=False)

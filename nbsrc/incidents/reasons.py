@@ -116,10 +116,15 @@ def plural(of: str, n: float) -> str:
 
 
 def short(amount: float) -> str:
-    """A number in three digits: 3, 41, 1.2 thousand, 5.4 billion."""
+    """A number in three digits: 3, 41, 1.2 thousand, 5.4 billion.
+
+    >>> short(12_000), short(5.4e9), short(2.5e12)
+    ('12 thousand', '5.4 billion', '2,500 billion')
+    """
     for size, name in ((1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
         if amount >= size:
-            return f"{amount / (1e3 if name == 'thousand' else size):.3g} {name}"
+            amount /= 1e3 if name == "thousand" else size
+            return f"{amount:,.0f} {name}" if amount >= 100 else f"{amount:.3g} {name}"
     return f"{amount:.4g}"
 
 
@@ -128,8 +133,11 @@ def duration(milliseconds: float) -> str:
 
     >>> duration(2_400_000)
     '40 minutes'
+    >>> duration(7_190_000)
+    '120 minutes'
     """
     for size, name in ((3_600_000, "hours"), (60_000, "minutes")):
         if milliseconds >= 2 * size:
-            return f"{milliseconds / size:.2g} {name}"
+            amount = milliseconds / size
+            return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.2g} {name}"
     return f"{milliseconds / 1000:.0f} seconds"

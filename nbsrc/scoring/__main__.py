@@ -22,6 +22,7 @@ from nbsrc.scoring.console import (
     check_paths,
     learning_options,
     print_columns,
+    print_cycles,
     print_learning,
     print_notes,
     print_rejects,
@@ -121,6 +122,7 @@ def _scorer(args: argparse.Namespace) -> Scorer:
             events, exclude=tuple(args.exclude), false_alarms=args.false_alarms or FALSE_ALARMS,
             epochs=args.epochs, seed=args.seed,
         )  # fmt: skip
+        print_cycles(scorer)
         if args.model is not None:
             scorer.save(args.model)
         return scorer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nbsrc.scoring.files import Report, describe
-from nbsrc.scoring.scorer import EPOCHS
+from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import printable
 
 STANDARD_INPUT = Path("-")
@@ -89,6 +89,15 @@ def print_learning(events: int, report: Report) -> None:
     )
     print_rejects(report)
     print_notes(report)
+
+
+def print_cycles(scorer: Scorer) -> None:
+    """What the baseline is too short for."""
+    times = [c for c in scorer.encoder.columns_ if c.kind == "time"]
+    for part, cycle, told in (("hour", "day", "hours"), ("weekday", "week", "weekdays")):
+        if times and not any(getattr(c, told) for c in times):
+            print(f"The baseline covers less than a {cycle}: no {part} counts as unusual.")
+            return
 
 
 def print_rejects(report: Report) -> None:

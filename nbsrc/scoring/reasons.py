@@ -71,11 +71,13 @@ def show(column: Column, value: str | float) -> str:
     if isinstance(value, str):
         return value if len(value) <= WIDTH else f"{value[: WIDTH - 3]}..."
     if BYTES.search(column.column) and value >= 0:
-        units = ["B", "kB", "MB", "GB", "TB"]
+        units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
         while float(f"{value:.3g}") >= 1000 and len(units) > 1:
             value, units = value / 1000, units[1:]
         return f"{value:.3g} {units[0]}"
-    return f"{int(value):,}" if value == int(value) else f"{value:,.4g}"
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
+    return f"{value:.4g}"
 
 
 def _date(milliseconds: float) -> datetime:
@@ -106,7 +108,8 @@ def _moment(column: Column, value: float, having: list[Context], usual: Usual) -
     """The first context in which the hour, or the weekday, is out of what is usual tells most."""
     text, date = f"{column.column} {show(column, value)}", _date(value)
     for _, context in having:
-        for part, own in ((HOUR, date.hour), (WEEKDAY, date.isoweekday())):
+        parts = {HOUR: date.hour} | ({WEEKDAY: date.isoweekday()} if column.weekdays else {})
+        for part, own in parts.items():
             counts = usual.counts(context, column.column + part)
             if own not in _stretch(counts, part):
                 told = _usual(column, column.column + part, context, usual)

@@ -79,7 +79,7 @@ class Scorer:
                 f"however: {false_alarms}, {epochs}, {seed}"
             )
         rows, written = flattened(events)
-        encoder = EventEncoder(exclude=exclude).fit(rows, written=written)
+        encoder = EventEncoder(exclude=exclude).fit(rows, written=written, whole_cycles=True)
         encoded = encoder.transform(rows)
         if not encoded.numeric_names + encoded.categorical_names:
             raise ValueError(

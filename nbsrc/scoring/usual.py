@@ -67,7 +67,8 @@ def values_of(series: pl.Series, column: Column) -> list[pl.Series]:
     if column.kind != "time":
         return [values]
     moment = pl.from_epoch(values, "ms").dt
-    parts = {HOUR: moment.hour(), WEEKDAY: moment.weekday()}
+    parts = {HOUR: moment.hour()} if column.hours else {}
+    parts |= {WEEKDAY: moment.weekday()} if column.weekdays else {}
     return [own.cast(pl.String).alias(column.column + part) for part, own in parts.items()]
 
 

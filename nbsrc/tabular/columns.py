@@ -16,6 +16,9 @@ ENTITIES = re.compile(r"(ip|hostname|username|email|mac|subnet|file_name|process
 MEASURES = re.compile(
     r"bytes|packets|count|size|length|duration|latency|total|score|percent|ratio|rate|memory"
 )
+TIMES = re.compile(r"(.*([Tt]ime|[Tt]imestamp|TIMESTAMP|[Dd]ate|_at|[a-z]At|[Ee]poch)|(.*_)?ts)")
+CENTURY = 946_684_800, 4_102_444_800  # 2000 and 2100, in seconds since 1970
+SECONDS = 1, 10**3, 10**6, 10**9  # a second in seconds, milli-, micro- and nanoseconds
 
 
 @dataclass
@@ -29,6 +32,8 @@ class Column:
     missing: float = 0.0
     values: list[str] | None = None  # of a category, in the order of their indices
     present: bool = False  # whether its presence is a category of its own
+    hours: bool = True  # of a time: whether its hour tells anything, and its weekday
+    weekdays: bool = True
     log: bool = False
     center: float = 0.0
     scale: float = 1.0
@@ -70,6 +75,9 @@ def kind_of(series: pl.Series, counts: pl.DataFrame) -> tuple[str, str, bool]:
         return "quantity", "values: length of a list", False
     if dtype.is_temporal() and dtype not in (pl.Duration, pl.Time):
         return "time", "values: dates", False
+    named = TIMES.fullmatch(last) is not None
+    if named and (dtype.is_float() or dtype == pl.String) and _of_this_century(values):
+        return "time", "values: since 1970, named a time", False
     if dtype == pl.Duration or dtype.is_float() or dtype.is_decimal():
         return "quantity", "values: numbers with a fraction", False
     if dtype.is_integer():
@@ -103,9 +111,9 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
     low, high = int(series.min()), int(series.max())  # type: ignore[arg-type]
     if last.endswith("port") and low >= 0 and high <= 65535:
         return "port", "values: 0 to 65535, named port"
-    if low >= 946_684_800_000 and high < 4_102_444_800_000:
+    if low >= 1000 * CENTURY[0] and high < 1000 * CENTURY[1]:
         return "time", "values: milliseconds of this century"
-    if last.endswith(("time", "timestamp", "date", "_at")) and low >= 946_684_800:
+    if TIMES.fullmatch(last) and low >= CENTURY[0]:
         return "time", "values: since 1970, named a time"
     if last.endswith("id"):
         return "category", "values: whole numbers, named an id"
@@ -117,6 +125,13 @@ def _integer_kind(last: str, series: pl.Series, distinct: int) -> tuple[str, str
         share = f"{distinct / present:.0%} distinct, counted up or over 10^15"
         return "identifier", f"values: whole numbers, {share}"
     return "quantity", "values: whole numbers"
+
+
+def _of_this_century(texts: pl.Series) -> bool:
+    """Whether nine of ten distinct values are numbers since 1970 of these hundred years."""
+    number = as_number("value", pl.String())
+    within = [number.is_between(CENTURY[0] * own, CENTURY[1] * own) for own in SECONDS]
+    return _parses(pl.when(pl.any_horizontal(within)).then(number), texts)
 
 
 def _parses(parsed: pl.Expr, values: pl.Series) -> bool:

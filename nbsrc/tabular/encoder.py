@@ -31,10 +31,13 @@ from nbsrc.tabular.expressions import (
 )
 from nbsrc.tabular.rules import (
     TIME_COLUMNS,
+    TOO_SHORT,
     counts_of,
     drop_near_times,
     drop_repetitions,
+    is_own,
     judge,
+    tell_cycles,
     tell_missing,
 )
 from nbsrc.tabular.saving import read_encoder, write_encoder
@@ -84,11 +87,17 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         self.max_categories = max_categories
 
     def fit(
-        self, rows: pl.DataFrame, y: None = None, *, written: Mapping[str, str] | None = None
+        self,
+        rows: pl.DataFrame,
+        y: None = None,
+        *,
+        written: Mapping[str, str] | None = None,
+        whole_cycles: bool = False,
     ) -> Self:
         """Decide on every column from `rows` alone; neither the order of rows nor that of columns
         matters. `written` says, for `describe`, how the files write columns that have another name
-        there, as `nbsrc.events.flatten.flattened` tells it.
+        there, as `nbsrc.events.flatten.flattened` tells it. With `whole_cycles`, hours and weekdays
+        are learned only from rows that cover a day or a week, nearly.
 
         Raises ValueError if a column is nested, or `max_categories` is not positive.
         """
@@ -105,6 +114,8 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             columns = list(pool.map(decide, rows.get_columns(), counts))
         drop_near_times(rows, columns)
+        if whole_cycles:
+            tell_cycles(rows, columns)
         drop_repetitions(rows, columns, counts)
         tell_missing(rows, columns)
         for column in columns:
@@ -239,12 +250,16 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
 
     def _times(self, rows: pl.DataFrame) -> np.ndarray:
         """Each event's own time: the first of OCSF's times; where none of them was there at fit,
-        the only time that was kept."""
+        the first with a name that says so, or the only time that was kept."""
         times = [c for c in self.columns_ if c.kind == "time"]
-        kept = tuple(c.column for c in times if c.kept)
-        ocsf = any(c.column in TIME_COLUMNS for c in times)
+        kept = [c for c in times if c.kept or c.reason.endswith(TOO_SHORT)]
+        named = [c for c in kept if is_own(c)]
+        named.sort(key=lambda c: (c.missing, c.column.count("."), c.column))
+        own = tuple(c.column for c in named or kept[: len(kept) == 1])
+        if any(c.column in TIME_COLUMNS for c in times):
+            own = TIME_COLUMNS
         time = pl.repeat(None, rows.height, dtype=pl.Int64, eager=True)
-        for name in TIME_COLUMNS if ocsf or len(kept) != 1 else kept:
+        for name in own:
             if name in rows.columns and time.has_nulls():
                 moments = rows.select(as_moment(name, rows.schema[name])).to_series()
                 time = time.zip_with(time.is_not_null(), moments)

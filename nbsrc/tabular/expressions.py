@@ -16,7 +16,7 @@ from nbsrc.tabular.values import as_moment, as_number, as_port
 
 CLIP = 10.0  # in units of the interquartile range
 HOUR = 3_600_000  # ms
-ANGLES = ("hour_sin", "hour_cos", "weekday_sin", "weekday_cos")
+HOURS, WEEKDAYS = ("hour_sin", "hour_cos"), ("weekday_sin", "weekday_cos")
 WHOLE = re.compile(r"0|-?[1-9]\d{0,18}")  # as an integer is written
 
 Expression = Callable[[Column, pl.DataType], pl.Expr]
@@ -94,7 +94,8 @@ def features(c: Column, values: np.ndarray) -> list[np.ndarray]:
     if c.kind == "time":
         hour = values % (24 * HOUR) / (24 * HOUR) * math.tau
         weekday = (values // (24 * HOUR) + 3) % 7 / 7 * math.tau  # 1970-01-01 was a Thursday
-        made = [np.sin(hour), np.cos(hour), np.sin(weekday), np.cos(weekday)]
+        made = [np.sin(hour), np.cos(hour)] if c.hours else []
+        made += [np.sin(weekday), np.cos(weekday)] if c.weekdays else []
     else:
         x = np.sign(values) * np.log1p(np.abs(values)) if c.log else values
         with np.errstate(over="ignore"):
@@ -104,4 +105,7 @@ def features(c: Column, values: np.ndarray) -> list[np.ndarray]:
 
 def feature_names(c: Column) -> list[str]:
     """The names of what `features` gives."""
-    return [f"{c.column}.{angle}" for angle in ANGLES] if c.kind == "time" else [c.column]
+    if c.kind != "time":
+        return [c.column]
+    names = HOURS * c.hours + WEEKDAYS * c.weekdays
+    return [f"{c.column}.{angle}" for angle in names]

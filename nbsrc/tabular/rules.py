@@ -4,6 +4,7 @@ Each rule is told by the column's reason; none looks at the order of rows or col
 
 import hashlib
 import math
+import re
 from typing import Any
 
 import polars as pl
@@ -14,6 +15,14 @@ from nbsrc.tabular.expressions import HOUR, each, is_missing, value
 from nbsrc.tabular.values import as_number, as_port
 
 TIME_COLUMNS = ("time", "time_dt", "start_time", "end_time")  # OCSF's; the first there is counts
+# An event's own time in other logs, by the last part of its name.
+OWN_TIME = re.compile(
+    r"[@_]?(timestamp|time)|ts|(event|utc|system)_?time|datetime|published|time_?(created|local)",
+    re.IGNORECASE,
+)
+# How much of a day, or a week, moments must cover, that an hour or weekday without any is unusual.
+DAY, WEEK = 18 * HOUR, 6 * 24 * HOUR
+TOO_SHORT = "all within less than a day: no hour is unusual"
 FEW = 20  # values below which no share of distinct ones means anything
 DISTINCT = 0.5  # above this share of distinct values a text names single events
 DISTINCT_ID = 0.05  # the same, for UUIDs and hashes: a trace or session spans a few events
@@ -144,7 +153,11 @@ def drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
     kept: list[tuple[str, pl.Series]] = []
     times = [c for c in columns if c.kind == "time"]
     all_moments = each(rows, times, value)
-    for c in sorted(times, key=lambda c: (*(c.column != name for name in TIME_COLUMNS), c.column)):
+
+    def place(c: Column) -> tuple[bool | str, ...]:
+        return *(c.column != name for name in TIME_COLUMNS), not is_own(c), c.column
+
+    for c in sorted(times, key=place):
         moments = all_moments[c.column]
         near = next((name for name, other in kept if _is_near(moments, other)), None)
         if moments.n_unique() == 1:
@@ -153,6 +166,24 @@ def drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
             c.drop(f"within an hour of {near}")
         else:
             kept.append((c.column, moments))
+
+
+def is_own(c: Column) -> bool:
+    """Whether the name of a column says that it is an event's own time."""
+    return OWN_TIME.fullmatch(c.column.rpartition(".")[2]) is not None
+
+
+def tell_cycles(rows: pl.DataFrame, columns: list[Column]) -> None:
+    """Let hours and weekdays tell nothing where nearly all moments are of less than a day, or a
+    week: those that the next events bring would all be new."""
+    times = [c for c in columns if c.kind == "time" and c.kept]
+    for c, moments in zip(times, each(rows, times, value), strict=True):
+        span = _quantile(moments, 0.99) - _quantile(moments, 0.01)
+        c.hours, c.weekdays = span >= DAY, span >= WEEK
+        if not c.hours:
+            c.drop(TOO_SHORT)
+        elif not c.weekdays:
+            c.reason += "; within less than a week: no weekday is unusual"
 
 
 def _is_near(a: pl.Series, b: pl.Series) -> bool:

@@ -4,7 +4,11 @@ Expressions over one column, as `nbsrc.events.text.as_text` is."""
 
 import polars as pl
 
-TIME_FORMATS = ("%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d")
+TIME_FORMATS = (
+    "%+", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d", "%d-%b-%Y:%H:%M:%S %z",
+)  # fmt: skip
+# A text that has a year and a month; 02/Mar/2026 as web servers write it, /Date(0)/ as .NET does.
+DATED = r"\d{4}[-/]\d|^\d\d/[A-Z][a-z][a-z]/\d{4}:|^/Date\(-?\d+"
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, in ms
 
 
@@ -36,7 +40,8 @@ def as_moment(name: str, dtype: pl.DataType) -> pl.Expr:
             iso.str.to_datetime(f, time_unit="ms", time_zone="UTC", strict=False).dt.epoch("ms")
             for f in TIME_FORMATS
         ]
-        moment = pl.coalesce(_epoch(column.cast(pl.Float64, strict=False)), *parsed)
+        number = column.str.strip_prefix("/Date(").str.strip_suffix(")/")
+        moment = pl.coalesce(_epoch(number.cast(pl.Float64, strict=False)), *parsed)
     elif dtype.is_numeric():
         moment = _epoch(column.cast(pl.Float64))
     else:
@@ -45,8 +50,8 @@ def as_moment(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def as_dated_moment(name: str) -> pl.Expr:
-    """The moment of a text that has a year and a month."""
-    return pl.when(pl.col(name).str.contains(r"\d{4}[-/]\d")).then(as_moment(name, pl.String()))
+    """The moment of a text that is written as a date."""
+    return pl.when(pl.col(name).str.contains(DATED)).then(as_moment(name, pl.String()))
 
 
 def _epoch(number: pl.Expr) -> pl.Expr:
