@@ -51,6 +51,7 @@ SHAPES = {
     "a bracket in place of a comma": b"[%s]" % LINES.replace(b"\n", b"]["),
     "an element a line": b"[\n%s\n]" % LINES.replace(b"\n", b",\n"),
     "objects without line ends": LINES.replace(b"\n", b""),
+    "a mark of records before every line": b"\x1e" + LINES.replace(b"\n", b"\n\x1e"),
     "objects after blanks": LINES.replace(b"\n", b"  "),
     "indented objects": "\n".join(INDENTED).encode(),
     "indented objects, commas between": ",\n".join(INDENTED).encode(),
@@ -118,7 +119,12 @@ def test_what_looks_like_a_wrapper_but_may_be_the_event_is_left_whole(tmp_path):
     # As an audit trail's activity, whose actor stands beside what was done.
     activity = {"id": {"time": 1}, "actor": {"email": "a"}, "events": [{"name": "login"}]}
     said = {"time": 1, "user": {"name": "a"}, "message": '{"a": 1}'}
-    for event in (activity, said, {"message": "{no JSON"}, {"time": 1, "events": []}):
+    metric = {"name": "cpu", "value": [{"a": 1}]}
+    few = {"time": 1, "items": [{"a": 1}] * 9}
+    two = {"items": [{"a": 1}] * 10, "found": [{"a": 1}] * 10}
+    index = {"index": {"name": "a"}}
+    told = {"message": "{no JSON"}
+    for event in (activity, said, told, {"time": 1, "events": []}, metric, few, two, index):
         events, _ = read_events(put(tmp_path / "f", json.dumps(event)))
         assert there(events.to_dicts()[0]) == event
 
@@ -127,6 +133,32 @@ def test_a_list_of_many_objects_that_is_no_known_wrapper_is_told(tmp_path):
     notes = Counter()
     read_events(put(tmp_path / "f", json.dumps({"detections": [{"a": 1}] * 50})), notes=notes)
     assert [text for text in notes if "detections" in text]
+
+
+def test_lists_that_events_have_too_are_taken_out_only_of_a_files_only_record(tmp_path):
+    orders = [{"order": i, "items": [{"a": 1}] * 12} for i in range(2)]
+    events, _ = read_events(put(tmp_path / "f", "\n".join(map(json.dumps, orders))))
+    assert events["order"].to_list() == [0, 1]
+    events, _ = read_events(put(tmp_path / "f", json.dumps(orders[0])))
+    assert events.to_dicts() == [{"a": 1}] * 12
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"time,user\n1,cy\n", "not JSON: it begins with 'time,user'"),
+        (b'"time","user"\n1,"cy"\n', 'not JSON: it begins with \'"time","user"\''),
+        (
+            b"Mar  2 08:00:00 host sshd[7]: " + b"x" * 99,
+            "'Mar  2 08:00:00 host sshd[7]: xxxxxxxxxx'",
+        ),
+        (b"PK\x03\x04\x14\0\0\0", "ZIP archive, or an Excel workbook: unpack it"),
+        (gzip.compress(b"x" * 257 + b"ustar"), "tar archive: unpack it first"),
+    ],
+)
+def test_a_file_given_by_mistake_is_told_by_what_it_is(data, reason, tmp_path):
+    events, rejects = read_events(put(tmp_path / "f", data))
+    assert events.is_empty() and rejects.height == 1 and reason in rejects["reason"][0]
 
 
 def test_a_key_given_twice_is_refused_in_a_wrapper_too_and_costs_one_event(tmp_path):

@@ -35,9 +35,17 @@ ROWS = {
     "indented objects": (['{\n  "n": 1\n}\n{\n  "n" 5\n}\n{\n  "n": 2\n}'], 2, 1, None),
     "an array, arrays": ([b"[%s,%s]" % (A, B), b"[%s][%s]" % (A, B), b"[%s]\n[]" % A], 5, 0, None),
     "an array that is cut": ([b"[%s, %s" % (A, B[:-3])], 1, 2, None),
-    "UTF-16": ([A.decode().encode("utf-16"), MARK + A + b"\n" + MARK + B], 3, 0, None),
+    "UTF-16": (
+        [A.decode().encode("utf-16"), A.decode().encode("utf-32"), MARK + A + b"\n" + MARK + B],
+        4, 0, None,
+    ),
     "gzip, zstd": ([gzip.compress(zstandard.compress(A)), gzip.compress(A) + b"x"], 2, 1, None),
     "a list of objects": ([b'{"Records": [%s, %s], "x": 1}' % (A, B)], 2, 0, "Records[]"),
+    "a file that is one": (
+        [b'{"meta": {"n": 0}, "items": [%s]}' % b",".join([A] * 10)], 10, 0, "items[]",
+    ),
+    "Splunk's": ([b'{"preview": false, "offset": 0, "result": %s}' % A], 1, 0, {"n": 1}),
+    "action lines": ([b'{"index": {"_id": 7}}\n' + A + b'\n{"create": {}}\n' + B], 2, 0, "action"),
     "a search's": ([b'{"hits": {"hits": [{"_source": %s}]}}' % A], 1, 0, "hits.hits[]._source"),
     "an event as text": ([json.dumps({"message": A.decode(), "id": 7})], 1, 0, "message"),
     "another list of ten": ([b'{"found": [%s]}' % b",".join([A] * 10)], 1, 0, "found"),
@@ -47,6 +55,9 @@ ROWS = {
         2, 0, {"u": b"x" * 16},
     ),
     "a file that only looks": ([b"PAR1 and no more"], 0, 1, None),
+    "archives": (
+        [b"PK\x03\x04" + A, b"#separator \\x09\n" + A, b"x" * 257 + b"ustar" + A], 0, 3, None,
+    ),
     "a column of texts": ([parquet(o=TEXTS)], 2, 0, {"o.x": 1}),
     "a flat name": ([b'{"src_endpoint_ip": "10.0.0.1"}'], 1, 0, {"src_endpoint.ip": "10.0.0.1"}),
     "a folder": ({"b/f": A, "a": B}, 2, 0, {"n": 2}),

@@ -24,6 +24,7 @@ HALF = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
     rb"|\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\."
 )
+SHOWN = 40  # characters of what is no JSON
 KEY = re.compile(rb'"([^"\\]*)"\s*:')
 
 
@@ -146,6 +147,9 @@ def _strict(text: bytes) -> Any:
             parse_float=_fraction,
         )
     except json.JSONDecodeError as error:
+        if (other := whole.strip())[:1] not in ("{", "["):
+            begins = other[:SHOWN].splitlines()[:1]
+            raise ValueError(f"not JSON: it begins with {''.join(begins)!r}") from None
         at = f"at character {error.pos + 1} of the record"
         raise ValueError(f"not JSON: {error.msg.removesuffix(' at')} {at}") from None
     except RecursionError:

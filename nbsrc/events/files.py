@@ -158,11 +158,14 @@ def _members(chunks: Iterator[bytes], new: Any) -> Iterator[bytes]:
 
 
 def as_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Text as UTF-8, which may be UTF-16: of JSON in that, every second byte at first is 0."""
+    """Text as UTF-8, which may be UTF-16: of JSON in that, every second byte at first is 0; or
+    UTF-32 with a mark of byte order."""
     head, chunks = peeked(chunks)
     if head.count(0) < 3:
         yield from chunks
         return
     encoding = "utf-16-be" if head.startswith((b"\xfe\xff", b"\0")) else "utf-16-le"
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        encoding = "utf-32"
     for text in codecs.iterdecode(chunks, encoding, errors="replace"):
         yield text.encode()

@@ -19,11 +19,11 @@ MARK = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()  # of byte order
 STRING = rb'"(?:[^"\\\n]++|\\[^\n])*+"'
 INSIDE = re.compile(rb'[^"{}\[\]]*+(?:' + STRING + rb'[^"{}\[\]]*+)*+')
 BRACKET = re.compile(INSIDE.pattern + rb"[{}\[\]]")
-BETWEEN = re.compile(rb"(?:[\s,\[\]]|" + MARK + rb")*+")
+BETWEEN = re.compile(rb"(?:[\s\x1e,\[\]]|" + MARK + rb")*+")
 FIRST_KEY = re.compile(rb"\{\s*+(" + STRING + rb")")
 # An object around a list of records that cannot be decoded as one: what stands before its list.
 HEAD = re.compile(rb'"(?:[Rr]ecords|[Ee]vents|logEvents|hits)"\s*+:\s*+\[\s*+(?=\{|\Z)')
-AROUND = re.compile(rb"(?:[\s,\[\]}]|" + MARK + rb")*+")
+AROUND = re.compile(rb"(?:[\s\x1e,\[\]}]|" + MARK + rb")*+")
 
 
 def records(chunks: Iterator[bytes]) -> Iterator[tuple[int, Any, bytes]]:

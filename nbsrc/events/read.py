@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, BinaryIO, TypeVar, cast
 
 import orjson
@@ -20,6 +20,7 @@ import polars as pl
 
 from nbsrc.events.decode import FAILURES, once, parsed
 from nbsrc.events.files import File, Paths, as_utf8, chunks_of, files_of, opened, peeked
+from nbsrc.events.formats import HEAD, no_events
 from nbsrc.events.kinds import columns, stack
 from nbsrc.events.lines import records
 from nbsrc.events.parquet import row_groups
@@ -118,7 +119,10 @@ def _batches_of(file: File, size: int, notes: Counter[str], failed: Rejects) -> 
         at_hand = raw.seekable() and raw.read(4) == b"PAR1"
         if raw.seekable():
             raw.seek(0)
-        head, chunks = peeked(_as_far_as_it_goes(chunks_of(raw), failed))
+        head, chunks = peeked(_as_far_as_it_goes(chunks_of(raw), failed), HEAD)
+        if other := no_events(head):
+            failed.append((0, other))
+            return
         if not head.startswith(b"PAR1"):
             texts = _as_far_as_it_goes(records(as_utf8(chunks)), failed)
             pieces = _as_far_as_it_goes(_pieces(texts, size, notes), failed)
@@ -138,12 +142,13 @@ def _pieces(
     texts: Texts = []
     rejects: Rejects = []
     left = PIECE
-    for row, value, text in values:
+    first = list(islice(values, 2))
+    for row, value, text in chain(first, values):
         left -= len(text)
         try:
             if isinstance(value, ValueError):
                 raise value
-            events = unwrapped(value, notes)
+            events = unwrapped(value, notes, alone=len(first) == 1)
             if len(events) == 1 and events[0] is value and isinstance(value, dict):
                 texts.append((row, text))
             else:
