@@ -366,7 +366,9 @@ def test_of_several_times_the_one_whose_name_says_so_is_the_events_own(own, othe
 )
 def test_of_rows_of_less_than_a_day_or_week_no_hour_or_weekday_is_learned(days, learned, tmp_path):
     moments = [1_700_000_000_000 + int(i * days * 864_000) for i in range(100)]
-    rows = pl.DataFrame({"timestamp": [1, *moments[1:]], "code": [i % 2 for i in range(100)]})
+    moments[0] = 1  # a clock that was not set yet
+    dates = pl.Series(moments).cast(pl.Datetime("ms"))
+    rows = pl.DataFrame({"timestamp": dates, "code": [i % 2 for i in range(100)]})
     encoder = EventEncoder().fit(rows, whole_cycles=True)
     names = list(EventEncoder().fit(rows).get_feature_names_out()) if learned == "both" else [
         *(f"timestamp.{part}" for part in learned), "code"
@@ -375,7 +377,7 @@ def test_of_rows_of_less_than_a_day_or_week_no_hour_or_weekday_is_learned(days, 
     encoder.save(tmp_path / "encoder")
     encoded = EventEncoder.load(tmp_path / "encoder").transform(rows)
     assert encoded.numeric.shape == (100, len(names) - 1)
-    assert encoded.time.tolist() == rows["timestamp"].to_list()  # for order, all the same
+    assert encoded.time.tolist() == moments  # for order, all the same
 
 
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():

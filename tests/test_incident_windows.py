@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from nbsrc.incidents.entities import EVERY, PAIR, Entities
-from nbsrc.incidents.reasons import sentence
+from nbsrc.incidents.reasons import sentence, with_events
 from nbsrc.incidents.surprise import WindowSurprise, rarity
 from nbsrc.incidents.windows import EVEN, PERIODS, Seen, window_table
 from nbsrc.tabular.encoder import EventEncoder
@@ -214,6 +214,45 @@ def test_rarity_counts_the_past_and_rises_beyond_it():
 def found(rows, **more):
     encoder = EventEncoder().fit(rows)
     return Entities.find(rows, encoder.columns_, **more)
+
+
+def test_names_of_other_logs_tell_who_and_what_and_ids_of_single_events_do_not():
+    n = 60
+    trail = pl.DataFrame({
+        "eventID": [f"{i:032x}" for i in range(n)],
+        "eventName": ["Get", "Put"] * (n // 2),
+        "eventType": ["Call"] * n,
+        "sourceIPAddress": ["10.0.0.1", "10.0.0.2"] * (n // 2),
+    })  # fmt: skip
+    assert found(trail).classes == ["eventName"]
+    assert found(trail.drop("eventName", "eventType")).classes == []
+    names = ["event_data.TargetUserName", "properties.userPrincipalName", "actor.alternateId",
+             "auth.principalEmail", "event_data.SubjectUserName"]  # fmt: skip
+    for name in names:
+        whom = trail.with_columns(pl.Series(name, ["ann", "cy"] * (n // 2)))
+        assert found(whom).roles["user"] == [name]
+    zeek = pl.DataFrame(
+        {"id.orig_h": ["10.0.0.1", "::1"] * 30, "id.resp_h": ["10.0.0.3", "::2"] * 30}
+    )
+    assert found(zeek).entities == ["address", "destination", PAIR]
+
+
+def test_an_alert_that_scores_made_tells_what_its_events_were():
+    events = pl.DataFrame({
+        "time": [0, 3_600_000, 60_000],
+        "act": ["Logon", None, "Call"],
+        "failed": [True, False, False],
+        "user": ["cy"] * 3,
+        "address": ["10.0.0.1", None, "10.0.0.2"],
+    })  # fmt: skip
+    alert = {"entity": "user", "value": "cy", "rows": [0, 1], "kinds": ["unexpected events"],
+             "reason": "2 unexpected events of user cy"}  # fmt: skip
+    others = alert | {"kinds": ["sum bytes"], "reason": "a sentence"}
+    assert with_events(pl.DataFrame([alert, others]), events, ["user", "address"]) == [
+        "2 unexpected events of user cy: 00:00 Logon, failed, address 10.0.0.1; "
+        "01:00 nothing else is known",
+        "a sentence",
+    ]
 
 
 def test_entities_of_ocsf_events_are_found_by_name():

@@ -146,6 +146,8 @@ def test_what_is_usual_in_every_context_is_told_as_that(usual):
     assert told(usual, "src_endpoint.ip", **{"actor.user.name": None}) == [
         "src_endpoint.ip 10.0.0.2 (usual for class Authentication: 10.0.0.1, 10.0.0.2" + elsewhere
     ]
+    # what a user always has is no reason
+    assert told(usual, "src_endpoint.ip") == ["no field stands out by itself"]
 
 
 def test_many_values_are_counted_and_long_ones_cut(usual):

@@ -14,24 +14,29 @@ from nbsrc.events.schema import schema_type
 from nbsrc.events.text import as_text
 from nbsrc.incidents.fields import rule_fields
 from nbsrc.tabular.columns import Column
+from nbsrc.tabular.rules import names_events
 from nbsrc.tabular.values import as_number
 
 # An event's user is in the first of the columns with such a name that it has.
 ROLES = {
     "user": (
         r"actor\.user\.name", r"user\.name", r"actor\.user\.uid", r"user\.uid",
-        r"(.*[._])?user(_?name)?", r"(.*[._])?(user_?id|account(_?name)?|login)",
+        r"(.*[._])?user(_?name)?", r"(.*[._])?(target_?user_?name|user_?principal_?name)",
+        r"(.*[._])?(subject_?user_?name|principal_?email)", r"actor\.(alternate_?id|email|login)",
+        r"(.*[._])?(user_?id|account(_?name)?|login)",
     ),
     "host": (
         r"device\.hostname", r"src_endpoint\.hostname",
         r"(?!.*(dst|dest|target|url|proxy))(.*[._])?(host(_?name)?|computer(_?name)?|machine)",
     ),
     "address": (
-        r"src_endpoint\.ip", r"device\.ip",
-        r"(?!.*(dst|dest|target|proxy))(.*[._])?((src|source|client|remote)_?)?ip(_?addr(ess)?)?",
+        r"src_endpoint\.ip", r"device\.ip", r"id\.orig_h",  # of Zeek
+        r"(?!.*(dst|dest|target|proxy))"
+        r"(.*[._])?((src|source|client|remote|caller)_?)?ip(_?addr(ess)?)?",
     ),
     "destination": (
         r"http_request\.url\.hostname", r"dst_endpoint\.hostname", r"dst_endpoint\.ip",
+        r"id\.resp_h",
         r"(.*[._])?(dst|dest|destination|target)([._]?(host(_?name)?|ip(_?addr(ess)?)?|name))?",
     ),
     "place": (
@@ -41,7 +46,10 @@ ROLES = {
 COORDINATES = r"src_endpoint\.location\.coordinates\.all"  # [longitude, latitude] as text
 TYPES = {"username_t": "user", "email_t": "user", "hostname_t": "host", "ip_t": "address"}
 ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}|[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){2,7}")
-CLASSES = r"type_name", r"type_uid", r"class_name", r"class_uid", r"(.*[._])?event_?(name|type|id)"
+CLASSES = (
+    r"type_name", r"type_uid", r"class_name", r"class_uid",
+    r"(.*[._])?event_?name", r"(.*[._])?event_?type", r"(.*[._])?event_?(id|code)",
+)  # fmt: skip
 ACTS = r"api\.operation", r"process\.name", r"(.*[._])?(operation|action|method|command)(_?name)?"
 STATUS = r"status(_id)?|(.*[._])?(status|outcome|result|success)"
 CODE = r"http_response\.code|(.*[._])?(http_?)?(response|status)_?code"
@@ -106,11 +114,13 @@ class Entities:
         amounts = [c for c in columns if c.kept and c.kind == "quantity" and c.column in names]
         amounts.sort(key=lambda c: (not c.log, c.missing))
         used = {name for own in roles.values() for name in own}
+        single = {c.column for c in columns if names_events(c)}
+        told = [name for name in names if name not in single]
         return cls(
             roles,
             entities or [EVERY],
-            _named(CLASSES, names)[:1],
-            [name for name in _named(ACTS[:2], names) or _named(ACTS, names) if name not in used],
+            _named(CLASSES, told)[:1],
+            [name for name in _named(ACTS[:2], told) or _named(ACTS, told) if name not in used],
             _named((STATUS,), names),
             _named((CODE,), names),
             [c.column for c in amounts if _free(c.column) not in roles][:MOST_QUANTITIES],

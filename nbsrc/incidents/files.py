@@ -15,9 +15,10 @@ from nbsrc.events.flatten import flattened
 from nbsrc.events.read import iter_events
 from nbsrc.events.text import as_text
 from nbsrc.incidents.alerts import within_budget
-from nbsrc.incidents.entities import Entities
+from nbsrc.incidents.entities import EVERY, Entities
 from nbsrc.incidents.finder import IncidentFinder
 from nbsrc.incidents.findings import incident_findings
+from nbsrc.incidents.reasons import with_events
 from nbsrc.incidents.surprise import CANDIDATES
 from nbsrc.scoring.files import Report, read_ahead
 from nbsrc.scoring.scorer import Scorer
@@ -105,6 +106,7 @@ def reported(finder: IncidentFinder, events: pl.DataFrame, budget: int) -> pl.Da
     a_day = max(CANDIDATES, 30 * budget)
     alerts = within_budget(finder.alerts(events, a_day=a_day), budget)
     uids = events["uid"]
+    roles = [name for name in finder.entities.roles if name != EVERY]
     return alerts.select(
         pl.int_range(1, pl.len() + 1).alias("alert"),
         "score",
@@ -117,7 +119,7 @@ def reported(finder: IncidentFinder, events: pl.DataFrame, budget: int) -> pl.Da
             "uids", [uids.gather(rows).to_list() for rows in alerts["rows"]], pl.List(pl.String)
         ),
         "kinds",
-        "reason",
+        pl.Series("reason", with_events(alerts, events, roles), pl.String),
     )
 
 

@@ -1,6 +1,7 @@
 """Which events make a window surprising, and a sentence that says so with its numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,8 @@ from nbsrc.incidents.windows import in_windows, is_even
 NAMED = 100  # events that an alert names, at most
 BULK = 0.8  # of a sum: the largest events that make up so much of it are named
 SHORT = 40  # characters of a value in a sentence
+BY_SCORE = ("unusual events", "unexpected events")  # kinds of alerts that scores of events made
+TOLD = 3  # events of such an alert
 
 
 def contributing(windows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
@@ -94,6 +97,28 @@ def sentence(window: dict[str, Any]) -> str:
     most = f"at most {short(limit)}" if limit else "none"
     within = f"in {'an hour' if window['period'] == 'hour' else 'a day'}"
     return f"{told}; usual for {whom}: {most} {within}"
+
+
+def with_events(alerts: pl.DataFrame, events: pl.DataFrame, roles: Sequence[str]) -> list[str]:
+    """The alerts' reasons; those that only say how many events are unusual, with what the events
+    were: when, what was done, and with whom.
+
+    events: as `Entities.narrow` gives them, a row at each of the alerts' `rows`."""
+    return [
+        f"{alert['reason']}: {'; '.join(_event(e, alert['entity'], roles) for e in own)}"
+        if alert["kinds"][0] in BY_SCORE
+        else alert["reason"]
+        for alert in alerts.iter_rows(named=True)
+        for own in [events[alert["rows"][:TOLD]].iter_rows(named=True)]
+    ]
+
+
+def _event(event: dict[str, Any], entity: str, roles: Sequence[str]) -> str:
+    moment = datetime.fromtimestamp(event["time"] / 1000, UTC)
+    what = [event["act"][:SHORT]] if event["act"] else []
+    what += ["failed"] if event["failed"] else []
+    what += [f"{r} {event[r][:SHORT]}" for r in roles if event[r] and r not in entity.split(" > ")]
+    return f"{moment:%H:%M} {', '.join(what) or 'nothing else is known'}"
 
 
 def kin(entity: str) -> str:

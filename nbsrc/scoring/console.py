@@ -8,6 +8,7 @@ from typing import Any
 from nbsrc.scoring.files import Report, describe
 from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import printable
+from nbsrc.tabular.rules import has_moments
 
 STANDARD_INPUT = Path("-")
 OUT: dict[str, Any] = {
@@ -93,7 +94,7 @@ def print_learning(events: int, report: Report) -> None:
 
 def print_cycles(scorer: Scorer) -> None:
     """What the baseline is too short for."""
-    times = [c for c in scorer.encoder.columns_ if c.kind == "time"]
+    times = [c for c in scorer.encoder.columns_ if c.kind == "time" and has_moments(c)]
     for part, cycle, told in (("hour", "day", "hours"), ("weekday", "week", "weekdays")):
         if times and not any(getattr(c, told) for c in times):
             print(f"The baseline covers less than a {cycle}: no {part} counts as unusual.")

@@ -118,7 +118,7 @@ def _moment(column: Column, value: float, having: list[Context], usual: Usual) -
     return f"{text} (usual for {first}: {_usual(column, column.column + HOUR, first, usual)}{ELSE})"
 
 
-def _category(column: Column, value: str, having: list[Context], usual: Usual) -> str:
+def _category(column: Column, value: str, having: list[Context], usual: Usual) -> str | None:
     name, text = column.column, f"{column.column} {show(column, value)}"
     total = usual.counts(EVERY, name).get(value, 0)
     if not total:
@@ -139,6 +139,8 @@ def _category(column: Column, value: str, having: list[Context], usual: Usual) -
             told = _usual(column, name, context, usual)
             return f"{text} rare for {context} ({share}; usual: {told})"
     first = having[0].name
+    if len(usual.counts(first, name)) == 1:
+        return None  # always so with this user, host or class
     return f"{text} (usual for {first}: {_usual(column, name, first, usual)}{ELSE})"
 
 

@@ -16,12 +16,20 @@ from nbsrc.tabular.expressions import value
 
 # An event's user is in the first of the columns with such a name that it has; OCSF's names first.
 KINDS = {
-    "user": (r"actor\.user\.(name|uid)", r"user\.(name|uid)", r"(.*[._])?user(_?name|_?id)?"),
+    "user": (
+        r"actor\.user\.(name|uid)",
+        r"user\.(name|uid)",
+        r"(.*[._])?user(_?name|_?id)?",
+        r"(.*[._])?(target_?user_?name|user_?principal_?name)",
+        r"(.*[._])?(subject_?user_?name|principal_?email)",
+        r"actor\.(alternate_?id|email|login)",
+    ),
     "host": (
         r"device\.(hostname|ip)",
         r"src_endpoint\.(hostname|ip)",
+        r"id\.orig_h",  # of Zeek
         r"(?!.*(dst|dest))(.*[._])?"
-        r"(host(_?name)?|computer|((src|source|client|remote)_?)?ip(_?address)?)",
+        r"(host(_?name)?|computer|((src|source|client|remote|caller)_?)?ip(_?address)?)",
     ),
     "class": (r"class_(name|uid)", r"(.*[._])?event_?(name|type|code)", r"(.*[._])?event_?id"),
 }

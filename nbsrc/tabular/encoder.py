@@ -31,10 +31,10 @@ from nbsrc.tabular.expressions import (
 )
 from nbsrc.tabular.rules import (
     TIME_COLUMNS,
-    TOO_SHORT,
     counts_of,
     drop_near_times,
     drop_repetitions,
+    has_moments,
     is_own,
     judge,
     tell_cycles,
@@ -252,7 +252,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         """Each event's own time: the first of OCSF's times; where none of them was there at fit,
         the first with a name that says so, or the only time that was kept."""
         times = [c for c in self.columns_ if c.kind == "time"]
-        kept = [c for c in times if c.kept or c.reason.endswith(TOO_SHORT)]
+        kept = [c for c in times if has_moments(c)]
         named = [c for c in kept if is_own(c)]
         named.sort(key=lambda c: (c.missing, c.column.count("."), c.column))
         own = tuple(c.column for c in named or kept[: len(kept) == 1])

@@ -101,6 +101,12 @@ def _names_events(values: pl.Series, present: int) -> str:
     return ""
 
 
+def names_events(c: Column) -> bool:
+    """Whether a column was dropped because its values name single events."""
+    single = c.kind == "identifier" or "values are distinct" in c.reason
+    return not c.kept and (single or c.reason.endswith("no value comes twice"))
+
+
 def _choose_values(column: Column, counts: pl.DataFrame, max_categories: int) -> None:
     if counts.height <= ENUMERATION:
         column.values = counts["value"].head(max_categories).to_list()
@@ -171,6 +177,11 @@ def drop_near_times(rows: pl.DataFrame, columns: list[Column]) -> None:
 def is_own(c: Column) -> bool:
     """Whether the name of a column says that it is an event's own time."""
     return OWN_TIME.fullmatch(c.column.rpartition(".")[2]) is not None
+
+
+def has_moments(c: Column) -> bool:
+    """Whether a column of times is kept, or was but for `tell_cycles`."""
+    return c.kept or c.reason.endswith(TOO_SHORT)
 
 
 def tell_cycles(rows: pl.DataFrame, columns: list[Column]) -> None:
