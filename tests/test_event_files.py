@@ -419,6 +419,27 @@ def test_texts_that_look_like_dates_stay_texts(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("depth", [65, 254, 255, 1000, 5000])
+def test_nesting_of_any_depth_costs_its_record_alone(depth, tmp_path):
+    deep = '{"a": %s1%s}' % ('{"a": ' * depth, "}" * depth)
+    events, rejects = read_events(put(tmp_path / "f", f'{{"n": 1}}\n{deep}\n{{"n": 2}}'))
+    assert events["n"].to_list() == [1, 2] and rejects["row"].to_list() == [2]
+    assert "nested" in rejects["reason"][0]
+    held = pl.DataFrame({"text": [deep, '{"n": 1}']})  # in texts, it is a text
+    assert flatten(held).to_dict(as_series=False) == {"text": [deep, '{"n": 1}']}
+
+
+@pytest.mark.parametrize("name", ["", "*", "^.*$", "a b", ".", "\U0001f600"])
+def test_no_name_of_a_key_is_too_strange(name, tmp_path):
+    lines = [{name: i % 3, "n": "x" if i else 1, "in": {name: i % 4}} for i in range(40)]
+    events, rejects = read_events(put(tmp_path / "f", "\n".join(map(json.dumps, lines))))
+    assert rejects.is_empty() and events[name].to_list() == [line[name] for line in lines]
+    rows = flatten(events)
+    own = f"'{name}'" if name in ("*", "^.*$") else name
+    assert rows.columns == [own, "n", f"in.{name}"]
+    assert EventEncoder().fit_transform(rows).categorical.shape == (40, 3)
+
+
 def test_a_record_larger_than_what_is_read_at_once_is_read(tmp_path):
     large = {"a": "x" * 3_000_000, "b": [{"c": i} for i in range(1000)]}
     for text in (json.dumps(large), json.dumps(large, indent=1)):

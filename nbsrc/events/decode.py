@@ -37,7 +37,16 @@ def decode(text: bytes) -> tuple[Any, bytes]:
         return orjson.loads(text), text
     except ValueError:
         value = _strict(text)
-    return value, orjson.dumps(value)
+    return value, encoded(value)
+
+
+def encoded(value: Any) -> bytes:
+    """A value as JSON. Raises ValueError if it is nested so deeply that orjson refuses: at 255
+    levels, where it reads 1024."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels") from None
 
 
 def once(text: bytes) -> Any:
@@ -47,7 +56,7 @@ def once(text: bytes) -> Any:
     nothing else takes any away, and only \\u0022 would add one.
     """
     value, text = decode(text)
-    alike = orjson.dumps(value).count(b'"') == text.count(b'"') and rb"\u0022" not in text
+    alike = encoded(value).count(b'"') == text.count(b'"') and rb"\u0022" not in text
     return value if alike else _strict(text)
 
 
@@ -76,6 +85,7 @@ def parsed(
         # In the texts' order, which a schema changes.
         table = table.select(list(dict.fromkeys([*sample.schema.names, *table.schema.names])))
         frame = pl.DataFrame(table) if table.num_columns else pl.DataFrame(height=len(texts))
+        frame.columns = table.column_names  # Polars has named an empty one itself
         return (frame if whole else None), moments
     except FAILURES:
         return None, moments

@@ -54,12 +54,18 @@ def flattened(
     leaves = [leaf for s in events for leaf in _leaves(s.name, s, s.dtype, exclude)]
     for path, leaf, text in _held(leaves, exclude):
         first, dot, rest = path.partition(".")
-        name = dotted(first) + dot + rest
+        name = _no_pattern(dotted(first) + dot + rest)
         if text or name != path:
             written[name] = f"JSON in {text}" if text else path
         columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
     rows = table([s.alias(name) for name, s in columns.items()], events.height)
     return rows.rechunk(), written  # for what comes next
+
+
+def _no_pattern(name: str) -> str:
+    """The name, in quotes where Polars would take it for a pattern of names: * and ^...$."""
+    pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return f"'{name}'" if pattern else name
 
 
 def _leaves(

@@ -7,10 +7,9 @@ import json
 from itertools import chain
 from typing import Any
 
-import orjson
 import polars as pl
 
-from nbsrc.events.decode import MAX_DEPTH, MAX_KEYS, parsed
+from nbsrc.events.decode import MAX_DEPTH, MAX_KEYS, encoded, parsed
 
 
 def columns(records: list[dict[str, Any]]) -> pl.DataFrame:
@@ -24,7 +23,7 @@ def column(name: str, values: list[Any]) -> pl.Series:
 
     Raises ValueError if they are nested too deeply.
     """
-    frame, _ = parsed([orjson.dumps({name: value}) for value in values])
+    frame, _ = parsed([encoded({name: value}) for value in values])
     return by_kind(name, values) if frame is None else frame[name]
 
 
@@ -189,4 +188,6 @@ def _widens(mine: Any, kind: Any) -> bool:
 
 
 def table(columns: list[pl.Series], height: int) -> pl.DataFrame:
-    return pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
+    frame = pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
+    frame.columns = [series.name for series in columns]  # Polars has named an empty one itself
+    return frame

@@ -15,10 +15,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any, BinaryIO, TypeVar, cast
 
-import orjson
 import polars as pl
 
-from nbsrc.events.decode import FAILURES, once, parsed
+from nbsrc.events.decode import FAILURES, encoded, once, parsed
 from nbsrc.events.files import File, Paths, as_utf8, chunks_of, files_of, opened, peeked
 from nbsrc.events.formats import HEAD, no_events
 from nbsrc.events.kinds import columns, stack
@@ -156,7 +155,7 @@ def _pieces(
                 for event in events:
                     if not isinstance(event, dict):
                         raise ValueError(f"not an object: {json.dumps(event)[:40]}")
-                    texts.append((row, orjson.dumps(event)))
+                    texts.append((row, encoded(event)))
         except ValueError as error:
             rejects.append((row, _said(error)))
         if len(texts) + len(rejects) >= size or left < 0:

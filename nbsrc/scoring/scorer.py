@@ -22,7 +22,7 @@ from nbsrc.scoring.types import with_booleans
 from nbsrc.scoring.usual import Usual, contexts_of
 from nbsrc.selfsupervised.batches import check_columns
 from nbsrc.selfsupervised.model import masked_model
-from nbsrc.selfsupervised.pretraining import pretrain
+from nbsrc.selfsupervised.pretraining import check_enough, pretrain
 from nbsrc.support.command import first_line
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
@@ -78,6 +78,7 @@ class Scorer:
                 "false alarms must be between 0 and 1, epochs at least 1 and the seed at least 0, "
                 f"however: {false_alarms}, {epochs}, {seed}"
             )
+        check_enough(events.height)
         rows, written = flattened(events)
         encoder = EventEncoder(exclude=exclude).fit(rows, written=written, whole_cycles=True)
         encoded = encoder.transform(rows)

@@ -114,14 +114,18 @@ def pretrain(
     return history
 
 
-def check_events(model: MaskedModel, encoded: EncodedEvents) -> None:
-    """Raises ValueError if `model` cannot be trained on the events."""
-    check_columns(model, encoded)
-    n = len(encoded.time)
+def check_enough(n: int) -> None:
+    """Raises ValueError if so many events are too few to learn from."""
     if n < FEWEST_EVENTS:
         raise ValueError(
             f"too few events to learn from: {n}, and at least {FEWEST_EVENTS} are needed"
         )
+
+
+def check_events(model: MaskedModel, encoded: EncodedEvents) -> None:
+    """Raises ValueError if `model` cannot be trained on the events."""
+    check_columns(model, encoded)
+    check_enough(len(encoded.time))
     for column, name in enumerate(encoded.numeric_names):
         if not np.isfinite(encoded.numeric[:, column]).all():
             raise ValueError(f"{name} holds a value that is not finite")

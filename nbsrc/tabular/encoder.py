@@ -99,7 +99,8 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         there, as `nbsrc.events.flatten.flattened` tells it. With `whole_cycles`, hours and weekdays
         are learned only from rows that cover a day or a week, nearly.
 
-        Raises ValueError if a column is nested, or `max_categories` is not positive.
+        Raises ValueError if a column is nested or has a pattern for a name, or `max_categories` is
+        not positive.
         """
         if self.max_categories < 1:
             raise ValueError(f"max_categories must be positive, however: {self.max_categories}")
@@ -286,3 +287,5 @@ def _refuse_nested(rows: pl.DataFrame) -> None:
     for name, dtype in rows.schema.items():
         if dtype.is_nested():
             raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")
+        if name == "*" or (name.startswith("^") and name.endswith("$")):
+            raise ValueError(f"Polars takes the column's name {name!r} for a pattern: rename it")
