@@ -25,6 +25,7 @@ from nbsrc.scoring import __main__ as command
 from nbsrc.scoring import files as files_module
 from nbsrc.scoring import scorer as scorer_module
 from nbsrc.scoring.__main__ import main
+from nbsrc.scoring.console import check_paths
 from nbsrc.scoring.files import read_baseline, score_files
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.support.tensors import read_tensors, write_tensors
@@ -470,6 +471,7 @@ def paths_of(files: Path, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     (tmp_path / "empty.jsonl").touch()
     write_lines(tmp_path / "few.jsonl", make_events(30, seed=6))
+    write_lines(tmp_path / "one.jsonl", [{"a": 1}])
     write_lines(tmp_path / "constant.jsonl", [{"a": 1, "b": "x"}] * 200)
     write_lines(tmp_path / "keyless.jsonl", [{}] * 200)
     write_lines(tmp_path / "strangers.jsonl", [{"colour": "red"}, {"colour": "blue"}] * 20)
@@ -496,6 +498,7 @@ GIVEN = "--baseline {past} --events {new}"
         (GIVEN + " {at}/none --out {at}/o", "no such file or folder: {at}/none"),
         (GIVEN + " --out {folder}", "is a folder"),
         (GIVEN + " --out {at}/none/o", "folder that does not exist"),
+        ("--baseline {one} --events {new} --out {at}/o", "too few events to learn from: 1"),
         (GIVEN + " --out {at}/o --model {at}/none/m", "folder that does not exist"),
         (GIVEN + " --out {at}/o --model {note}", "is a file"),
         ("--baseline {past} --events {few} --out {few}", "among the events to read"),
@@ -534,6 +537,16 @@ def test_bad_input_is_named_in_one_line_and_nothing_is_written(
     names = paths_of(files, tmp_path) | {"model": str(trained[1])}
     told = refused([part.format(**names) for part in argv.split()], tmp_path, capsys)
     assert named.format(**names) in told
+
+
+def test_a_place_that_cannot_be_written_to_is_named_before_the_work(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is no regular file"):
+        check_paths([], {"--out": tmp_path / "pipe"}, None)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # which root always has
+    for written, model in (({"--out": tmp_path / "o"}, None), ({}, tmp_path / "m")):
+        with pytest.raises(PermissionError, match="cannot be written to"):
+            check_paths([], written, model)
 
 
 def test_a_file_under_a_second_name_is_not_overwritten(files, trained, tmp_path, capsys):

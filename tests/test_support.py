@@ -1,7 +1,11 @@
 """What is written is there as a whole or not at all, damage is found, and errors are one line."""
 
+import errno
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +13,7 @@ import pytest
 import torch
 
 from nbsrc.support.command import Parser, run
-from nbsrc.support.files import whole
+from nbsrc.support.files import naming, whole
 from nbsrc.support.results import provenance, read_result, write_result
 from nbsrc.support.tensors import read_tensors, write_tensors
 
@@ -24,6 +28,48 @@ def test_a_file_is_replaced_as_a_whole_or_stays_as_it_was(tmp_path: Path) -> Non
     with whole(path) as part:
         part.write_text("after")
     assert path.read_text() == "after" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one_and_two_writers_leave_one_whole_file(tmp_path: Path) -> None:
+    link, path = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(path)
+    with whole(link) as part:
+        part.write_text("through it")
+    assert link.is_symlink() and path.read_text() == "through it"
+    write = "from pathlib import Path; from nbsrc.support.files import whole\n"
+    write += f"with whole(Path({str(path)!r})) as part: part.write_text('another process')"
+    with whole(path) as part:
+        part.write_text("this one")
+        subprocess.run([sys.executable, "-c", write], check=True)
+        assert path.read_text() == "another process"
+    assert path.read_text() == "this one" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_device_is_not_replaced_and_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="pipe is no regular file"), whole(pipe) as part:
+        part.write_text("x")
+    assert pipe.is_fifo()
+    full = OSError(errno.ENOSPC, "Error writing bytes")
+    with pytest.raises(OSError, match="out cannot be written: no space"), whole(tmp_path / "out"):
+        raise full
+    with pytest.raises(OSError, match="a cannot"), naming(Path("b")), naming(Path("a")):
+        raise full
+
+
+def test_who_has_read_enough_ends_a_command_without_a_word() -> None:
+    code = "from nbsrc.support.command import run\n"
+    code += "def work():\n    for i in range(100_000): print(i)\n"
+    code += "raise SystemExit(run('x', work, interrupted=str))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_tensors_come_back_with_what_is_known_about_them(tmp_path: Path) -> None:

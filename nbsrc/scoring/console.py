@@ -1,6 +1,7 @@
 """What the commands about files of events say and refuse alike: places that are read and written,
 rejects, notes, columns."""
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from nbsrc.scoring.files import Report, describe
 from nbsrc.scoring.scorer import EPOCHS, Scorer
 from nbsrc.support.command import printable
+from nbsrc.support.files import check_replaceable
 from nbsrc.tabular.rules import has_moments
 
 STANDARD_INPUT = Path("-")
@@ -51,9 +53,12 @@ def check_paths(
     for option, path in files.items():
         if path.is_dir():
             raise ValueError(f"{option} {path} is a folder: name a file in it")
+        check_replaceable(path)
     for option, path in (files | ({"--model": model} if model else {})).items():
         if not path.resolve().parent.is_dir():
             raise ValueError(f"{option} {path} is in a folder that does not exist")
+        if not os.access(path.resolve().parent, os.W_OK):
+            raise PermissionError(f"{option} {path} is in a folder that cannot be written to")
         for place in given:
             if _is_in(path, place) or _same_file(path, place):
                 raise ValueError(

@@ -21,7 +21,7 @@ from nbsrc.scoring.batch import Batch, Scored, highest, score_batch
 from nbsrc.scoring.cluster import scored_by_ray
 from nbsrc.scoring.scorer import Scorer
 from nbsrc.support.command import printable
-from nbsrc.support.files import whole
+from nbsrc.support.files import naming, whole
 from nbsrc.training import watched
 
 LARGEST = 200_000  # events of the baseline that are kept in memory and trained on
@@ -84,7 +84,8 @@ class Report:
         """Raise ValueError if none of the records is an event."""
         if not self.scored:
             why = "".join(f": {describe(*reject)}" for reject in self.first_rejects[:1])
-            raise ValueError(f"no event can be read from {', '.join(map(str, paths))}{why}")
+            names = ", ".join("the standard input" if str(p) == "-" else str(p) for p in paths)
+            raise ValueError(f"no event can be read from {names}{why}")
 
 
 def describe(file: str, row: int, reason: str) -> str:
@@ -192,9 +193,11 @@ def _written(
             nonlocal writer
             table = scores.to_arrow(compat_level=pl.CompatLevel.oldest())
             if writer is None:
+                opened.enter_context(naming(out))  # not by what is entered before it: alerts
                 made = pq.ParquetWriter(part, table.schema, compression="zstd")
                 writer = opened.enter_context(made)
-            writer.write_table(table)
+            with naming(out):
+                writer.write_table(table)
             if lines is not None:
                 lines.writelines(json.dumps(f) + "\n" for f in findings(scores, threshold))
 

@@ -2,9 +2,12 @@
 traceback."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
+
+PIPE = 128 + 13  # as if SIGPIPE had ended it
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,12 +33,17 @@ def parser(prog: str, about: str, more: str, options: Mapping[str, dict[str, Any
 
 
 def run(prog: str, work: Callable[[], None], *, interrupted: Callable[[], str]) -> int:
-    """Do a command's work; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C.
+    """Do a command's work; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C, 141 where
+    nobody reads what is printed.
 
     `interrupted` says what became of the work that Ctrl-C ended.
     """
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE
     except (OSError, ValueError) as error:
         print(f"{prog.split()[-1]}: {printable(first_line(error))}", file=sys.stderr)
         return 2
@@ -51,5 +59,7 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its name."""
+    """The first line of what an exception says, or its name; of the system's, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + (f": {error.filename}" if error.filename is not None else "")
     return (str(error).strip() or type(error).__name__).splitlines()[0]
