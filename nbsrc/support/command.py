@@ -59,7 +59,7 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, or its name; of the system's, without its number."""
+    """The first line of what an exception says, or its name; without the number of a system's."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename is not None else "")
     return (str(error).strip() or type(error).__name__).splitlines()[0]
