@@ -378,6 +378,13 @@ def test_of_rows_of_less_than_a_day_or_week_no_hour_or_weekday_is_learned(days, 
     encoded = EventEncoder.load(tmp_path / "encoder").transform(rows)
     assert encoded.numeric.shape == (100, len(names) - 1)
     assert encoded.time.tolist() == moments  # for order, all the same
+    issued = rows.with_columns(issued_at=pl.Series([moments[1], None] * 50).cast(pl.Datetime("ms")))
+    angles = [
+        n
+        for n in EventEncoder().fit(issued, whole_cycles=True).get_feature_names_out()
+        if "issued" in n
+    ]
+    assert len(angles) == 5  # as it comes again, with whether it is there
 
 
 def test_ports_are_categories_and_the_ephemeral_ones_share_a_range():

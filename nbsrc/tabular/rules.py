@@ -186,9 +186,13 @@ def has_moments(c: Column) -> bool:
 
 def tell_cycles(rows: pl.DataFrame, columns: list[Column]) -> None:
     """Let hours and weekdays tell nothing where nearly all moments are of less than a day, or a
-    week: those that the next events bring would all be new."""
+    week: those that the next events bring would all be new. That is so of an event's own time, and
+    of those that differ from event to event; others, as of certificates, come again."""
     times = [c for c in columns if c.kind == "time" and c.kept]
     for c, moments in zip(times, each(rows, times, value), strict=True):
+        often = moments.drop_nulls().n_unique() <= DISTINCT * moments.count()
+        if often and not (is_own(c) or c.column in TIME_COLUMNS):
+            continue
         span = _quantile(moments, 0.99) - _quantile(moments, 0.01)
         c.hours, c.weekdays = span >= DAY, span >= WEEK
         if not c.hours:
