@@ -3,6 +3,7 @@ and resumed."""
 
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -192,6 +193,9 @@ def test_the_validation_loss_is_the_mean_surprise_of_an_event_without_dropout(ev
 def test_the_later_share_by_time_is_held_out_and_never_all_or_none():
     past, recent = split_by_time(np.array([5, 1, 3, 1, 9, 2]), 0.34)
     assert (past.tolist(), recent.tolist()) == ([1, 3, 5, 2], [0, 4])  # the file's order in a tie
+    times = np.random.default_rng(0).integers(3, size=1000)
+    order = sorted(range(1000), key=times.__getitem__)  # stable
+    assert np.concatenate(split_by_time(times, 0.5)).tolist() == order
     for share, held_out in ((0.01, 1), (0.99, 5), (0.41, 2)):
         assert len(split_by_time(np.arange(6), share)[1]) == held_out
 
@@ -266,11 +270,19 @@ def test_the_weights_of_the_best_epoch_are_kept(
     events, monkeypatch, losses, patience, epochs, best
 ):
     scripted(monkeypatch, losses)
-    model = small_model(events)
+    model = small_model(events).train()
     history = pretrain(model, events, epochs=len(losses), seed=0, patience=patience, device="cpu")
     assert [row["validation_loss"] for row in history] == losses[:epochs]
     assert {weight.unique().item() for weight in model.parameters()} == {best}
     assert not model.training
+
+
+def test_training_that_came_to_no_number_leaves_the_weights_as_they_were(events, monkeypatch):
+    scripted(monkeypatch, [math.nan, math.nan])
+    model = small_model(events)
+    pretrain(model, events, epochs=2, seed=0, device="cpu")
+    weights = zip(model.parameters(), small_model(events).parameters(), strict=True)
+    assert all(torch.equal(now, before) for now, before in weights)
 
 
 def test_the_state_is_saved_after_each_epoch_and_taken_up_from_there(events, monkeypatch, tmp_path):
@@ -292,12 +304,13 @@ def test_the_state_is_saved_after_each_epoch_and_taken_up_from_there(events, mon
 
 def test_progress_is_shown_where_somebody_watches(events, monkeypatch, capsys):
     monkeypatch.setattr(pretraining, "watched", lambda: True)
-    for progress in (True, False):
+    for silent in ({}, {"progress": False}):
         scripted(monkeypatch, [2, 1])
         options = {"epochs": 2, "seed": 0, "batch_size": 500, "device": "cpu"}
-        pretrain(small_model(events), events, **options, progress=progress)
+        pretrain(small_model(events), events, **options, **silent)
         told = capsys.readouterr().err
-        assert (not told) if not progress else ("epoch 2/2" in told and "4/4" in told)
+        shown = "epoch 2/2" in told and "4/4" in told and re.search(r"[\d?]step/s", told)
+        assert not told if silent else shown
     monkeypatch.setattr(pretraining, "watched", lambda: False)
     scripted(monkeypatch, [2, 1])
     pretrain(small_model(events), events, **options)
@@ -358,7 +371,7 @@ def test_events_that_cannot_be_learned_from_are_refused_by_name(events):
     other = replace(events, cardinalities=(*events.cardinalities[:-1], 9))
     refused("status has 9 categories, however: the model has 4", other)
     refused("too few events to learn from: 39, and at least 40", rows_of(events, np.arange(39)))
-    pretrain(model, rows_of(events, np.arange(100)), epochs=1, seed=0, device="cpu")
+    pretrain(model, rows_of(events, np.arange(40)), epochs=1, seed=0, device="cpu")
     hole = events.numeric.copy()
     hole[3, 0] = np.nan
     refused("traffic.bytes holds a value that is not finite", replace(events, numeric=hole))
