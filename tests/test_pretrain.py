@@ -222,6 +222,7 @@ def test_rates_follow_one_cycle_and_grow_with_the_root_of_the_batch(events, monk
         return 1.0
 
     monkeypatch.setattr(pretraining, "train_epoch", epoch)
+    monkeypatch.setattr(pretraining, "default_device", lambda: "cuda:9")  # another is given
     options = {"epochs": 2, "seed": 7, "batch_size": 500, "lr": 0.3, "device": "cpu"}
     decay = 0.5
     history = pretrain(small_model(events), events, weight_decay=decay, **options)
