@@ -6,7 +6,7 @@ import pytest
 
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
-from nbsrc.tabular.rules import counts_of
+from nbsrc.tabular.rules import DAY, WEEK, counts_of, names_events, tell_cycles
 
 HOUR = 3_600_000
 NOON = 1_704_110_400_000  # 2024-01-01T12:00:00Z
@@ -131,6 +131,21 @@ def test_up_to_32_values_are_all_kept_and_of_more_those_that_come_twice():
     assert many.reason == "schema: username_t; 31 rare values share index 1"
     none = fit(names, "user.name")
     assert (none.kept, none.reason) == (False, "schema: username_t; no value comes twice")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "single"),
+    [
+        ("x", range(100), True),  # counted up
+        ("x", [f"{i:032x}" for i in range(100)], True),
+        ("user.name", [f"u{i}" for i in range(33)], True),  # of whom none comes twice
+        ("x", ["a"] * 9, False),
+        ("x", ["a", "b"] * 9, False),
+    ],
+)
+def test_columns_whose_values_name_single_events_are_told_from_others(name, values, single):
+    column = fit(values, name)
+    assert names_events(column) == single and not (single and column.kept)
 
 
 @pytest.mark.parametrize("distinct", [3, 40])
@@ -307,3 +322,47 @@ def test_what_is_missing_is_told_once_and_only_where_something_is():
         "e": [1.5, 9.5, 2.5, 3.5],
     })  # fmt: skip
     assert [c.column for c in EventEncoder().fit(frame).columns_ if c.present] == ["c"]
+
+
+# ---- Hours and weekdays
+
+
+def cycles(**values):
+    """Of each column of times, given by its name, what it learns, and the reason for it."""
+    rows = pl.DataFrame(values)
+    columns = [Column(name, "time", reason="x") for name in rows.columns]
+    tell_cycles(rows, columns)
+    return [(c.kept, c.hours, c.weekdays, c.reason) for c in columns]
+
+
+NOTHING = (False, False, False, "x; all within less than a day: no hour is unusual")
+HOURS = (True, True, False, "x; within less than a week: no weekday is unusual")
+BOTH = (True, True, True, "x")
+
+
+@pytest.mark.parametrize(
+    ("span", "learned"), [(DAY - 1, NOTHING), (DAY, HOURS), (WEEK - 1, HOURS), (WEEK, BOTH)]
+)
+def test_a_day_or_a_week_must_nearly_be_covered_but_for_one_moment_in_a_hundred(span, learned):
+    moments = [NOON - 90 * WEEK, *[NOON] * 99, *[NOON + span] * 99, NOON + 90 * WEEK]
+    assert cycles(timestamp=moments) == [learned]
+
+
+def test_moments_that_come_again_are_left_alone_and_an_events_own_are_not():
+    """Others are as an event's own where they differ from event to event."""
+    again = [NOON + i // 2 for i in range(100)]
+    anew = [NOON + min(i, 50) for i in range(100)]
+    times = {"issued_at": again, "seen_at": anew, "start_time": again, "event.timestamp": again}
+    assert cycles(**times) == [BOTH, NOTHING, NOTHING, NOTHING]
+
+
+def test_only_times_that_are_kept_learn_hours():
+    rows = pl.DataFrame({"bytes": range(100), "time": [NOON] * 100, "user": ["a", "b"] * 50})
+    columns = [Column("bytes", "quantity"), Column("time", "time"), Column("user", "category")]
+    columns[1].drop("constant")
+    tell_cycles(rows, columns)
+    assert [(c.kept, c.hours, c.reason) for c in columns] == [
+        (True, True, ""),
+        (False, True, "constant"),
+        (True, True, ""),
+    ]

@@ -103,8 +103,8 @@ def _names_events(values: pl.Series, present: int) -> str:
 
 def names_events(c: Column) -> bool:
     """Whether a column was dropped because its values name single events."""
-    single = c.kind == "identifier" or "values are distinct" in c.reason
-    return not c.kept and (single or c.reason.endswith("no value comes twice"))
+    told = "values are distinct" in c.reason or c.reason.endswith("no value comes twice")
+    return c.kind == "identifier" or told
 
 
 def _choose_values(column: Column, counts: pl.DataFrame, max_categories: int) -> None:
