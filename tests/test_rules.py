@@ -6,7 +6,7 @@ import pytest
 
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoder import EventEncoder
-from nbsrc.tabular.rules import DAY, WEEK, counts_of, names_events, tell_cycles
+from nbsrc.tabular.rules import counts_of, names_events, tell_cycles
 
 HOUR = 3_600_000
 NOON = 1_704_110_400_000  # 2024-01-01T12:00:00Z
@@ -335,6 +335,7 @@ def cycles(**values):
     return [(c.kept, c.hours, c.weekdays, c.reason) for c in columns]
 
 
+DAY, WEEK = 18 * HOUR, 6 * 24 * HOUR  # nearly
 NOTHING = (False, False, False, "x; all within less than a day: no hour is unusual")
 HOURS = (True, True, False, "x; within less than a week: no weekday is unusual")
 BOTH = (True, True, True, "x")

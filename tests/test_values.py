@@ -72,6 +72,8 @@ TEXTS = {
     "2024-01-01 00:00:01.5": MONDAY + 1500,
     "2024-01-01": MONDAY,
     " 2024/01/01 ": MONDAY,
+    f"/Date({MONDAY + 250})/": MONDAY + 250,  # as .NET writes it
+    "01/Jan/2024:07:00:00 +0700": MONDAY,  # as web servers do
     "1970-01-01": None,  # 0: many producers write it for "never"
     "2024-13-01": None,
     "today": None,
