@@ -155,7 +155,10 @@ def test_no_day_has_more_alerts_than_the_budget_and_a_field_can_be_an_entity(fol
     assert main(f"{options} --epochs 1 --entity duration".split()) == 0
     per_day = pl.read_parquet(out).group_by(pl.col("end").dt.date()).len()
     assert per_day["len"].max() <= 2
-    assert "user, address, duration" in capsys.readouterr().out
+    told, score = capsys.readouterr().out, pl.read_parquet(out)["score"]
+    assert "user, address, duration" in told
+    ordinary = f"; {(score <= 0).sum()} of them no rarer than what the past had every day"
+    assert (ordinary in told) == bool((score <= 0).any())
 
 
 def test_broken_lines_and_events_without_a_time_are_told_and_shift_nothing(folder, capsys):

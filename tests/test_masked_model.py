@@ -291,6 +291,15 @@ def test_events_of_other_columns_are_refused_by_name(events, model):
             check_columns(model, replace(events, **change))
 
     check_columns(model, events)
+    hole = events.numeric.copy()
+    hole[7, 1] = np.nan
+    refused(f"{events.numeric_names[1]} holds a value that is not finite, in row 7", numeric=hole)
+    refused("numeric must be float32, however: float64", numeric=events.numeric.astype(float))
+    refused(
+        "categorical must be int64, however: int32", categorical=events.categorical.astype("i4")
+    )
+    refused("numeric must have a row for each of 59 times", time=events.time[1:])
+    refused("categorical must have a row for each", categorical=events.categorical[:9])
     refused(
         "than the model: status, status_code$", categorical_names=(*CATEGORICAL[:-1], "status_code")
     )

@@ -50,6 +50,13 @@ def test_values_of_one_text_are_one_value():
 # ---- A column by itself
 
 
+def test_the_id_of_events_is_nothing_to_learn_from_also_where_it_comes_again():
+    assert fit(["a", "b"] * 50, "metadata.uid").reason.endswith(
+        "it names events, if not single ones"
+    )
+    assert fit(["a", "b"] * 50, "process.uid").decision == "kept"
+
+
 def test_the_share_of_missing_values_is_told():
     assert fit(["a", "b", None, ""]).missing == 0.5
     excluded = fit(["a", "b", None, ""], exclude=("x",))

@@ -682,6 +682,12 @@ def test_ctrl_c_while_training_leaves_nothing(files, tmp_path):
 def test_misuse_from_python_is_named(scorer, tmp_path):
     with pytest.raises(ValueError, match="share no column"):
         scorer.score(pl.DataFrame({"colour": ["red"]}))
+    with pytest.raises(TypeError, match=r"a Polars DataFrame, not builtins\.list"):
+        scorer.score(make_events(2, seed=1))
+    some = pl.DataFrame(make_events(2, seed=1))
+    assert scorer.score(some.head(0)).schema == scorer.score(some).schema
+    beyond = some.with_columns(severity_id=pl.lit(2**100, pl.Int128), activity_id=2**64 - 1)
+    assert scorer.score(beyond)["score"].is_finite().all()
     scorer.save(tmp_path / "model")
     with pytest.raises(FileExistsError, match="is there already"):
         scorer.save(tmp_path / "model")

@@ -8,6 +8,7 @@ import polars as pl
 from nbsrc.events.decode import once
 from nbsrc.events.kinds import (
     as_kind,
+    check_frame,
     column,
     dtype_of,
     kind_of,
@@ -49,6 +50,7 @@ def flattened(
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """`flatten`, and how those of its columns are written in `events` that have another name there
     (`src_endpoint_ip`) or are in a text (`JSON in src_endpoint`)."""
+    check_frame(events)
     columns: dict[str, pl.Series] = {}
     written: dict[str, str] = {}
     leaves = [leaf for s in events for leaf in _leaves(s.name, s, s.dtype, exclude)]

@@ -191,3 +191,10 @@ def table(columns: list[pl.Series], height: int) -> pl.DataFrame:
     frame = pl.DataFrame(columns) if columns else pl.DataFrame(height=height)
     frame.columns = [series.name for series in columns]  # Polars has named an empty one itself
     return frame
+
+
+def check_frame(given: Any) -> None:
+    """Raise TypeError if it is no Polars frame."""
+    if not isinstance(given, pl.DataFrame):
+        kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
+        raise TypeError(f"events are a Polars DataFrame, not {kind}: pl.DataFrame(...) makes one")

@@ -144,9 +144,11 @@ def _run(args: argparse.Namespace) -> None:
     timeless = int((events["time"] == 0).sum())
     if timeless:
         print(f"  events without a time, in no alert: {timeless}")
+    ordinary = int((alerts["score"] <= 0).sum())
     print(
         f"{args.out}: {report.read} read, {report.rejected} rejected, {report.scored} looked at, "
         f"{alerts.height} alerts, at most {args.budget} a day"
+        + (f"; {ordinary} of them no rarer than what the past had every day" if ordinary else "")
     )
 
 

@@ -78,8 +78,8 @@ class Scorer:
                 "false alarms must be between 0 and 1, epochs at least 1 and the seed at least 0, "
                 f"however: {false_alarms}, {epochs}, {seed}"
             )
-        check_enough(events.height)
         rows, written = flattened(events)
+        check_enough(rows.height)
         encoder = EventEncoder(exclude=exclude).fit(rows, written=written, whole_cycles=True)
         encoded = encoder.transform(rows)
         if not encoded.numeric_names + encoded.categorical_names:
@@ -192,6 +192,8 @@ class Scorer:
 
 def _reasons(rows: pl.DataFrame, columns: list[Column], chosen: np.ndarray) -> pl.Series:
     """A list of structs (field, value) for each row; chosen (rows, k) are places in `columns`."""
+    if rows.is_empty():
+        return pl.Series(dtype=pl.List(pl.Struct({"field": pl.String, "value": pl.String})))
     flat = chosen.ravel()
     by_field = np.argsort(flat, kind="stable")
     present, starts = np.unique(flat[by_field], return_index=True)

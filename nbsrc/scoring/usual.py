@@ -66,7 +66,8 @@ def contexts_of(rows: pl.DataFrame, kinds: dict[str, list[str]]) -> pl.DataFrame
     ]
     labels = [pl.format(f"{kind} {{}}", pl.col(kind)).alias(kind) for kind in kinds]
     every = pl.repeat(EVERY, pl.len()).alias("every")
-    return rows.select(*found, every).with_columns(labels)
+    made = rows.select(*found, every).with_columns(labels)
+    return made.head(rows.height)  # of no rows, nulls would make one
 
 
 def values_of(series: pl.Series, column: Column) -> list[pl.Series]:

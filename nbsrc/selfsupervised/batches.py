@@ -53,7 +53,8 @@ def batches(model: MaskedModel, encoded: EncodedEvents) -> Iterator[tuple[Tensor
 
 
 def check_columns(model: MaskedModel, encoded: EncodedEvents) -> None:
-    """Raises ValueError if the events' columns are not those of the model."""
+    """Raises ValueError if the events' columns are not those of the model, or their arrays not what
+    `EncodedEvents` says."""
     theirs = (encoded.numeric_names, encoded.categorical_names)
     if theirs != (model.numeric_names, model.categorical_names):
         others = sorted(set(theirs[0] + theirs[1]) ^ set(model.names))[:3]
@@ -63,6 +64,22 @@ def check_columns(model: MaskedModel, encoded: EncodedEvents) -> None:
     for name, a, b in zip(model.categorical_names, sizes, encoded.cardinalities, strict=True):
         if a != b:
             raise ValueError(f"{name} has {b} categories, however: the model has {a}")
+    n = len(encoded.time)
+    for name, array, columns, dtype in (
+        ("numeric", encoded.numeric, len(theirs[0]), np.float32),
+        ("categorical", encoded.categorical, len(theirs[1]), np.int64),
+    ):
+        if array.shape != (n, columns):
+            raise ValueError(
+                f"{name} must have a row for each of {n} times and {columns} columns, "
+                f"however: {array.shape}"
+            )
+        if array.dtype != dtype:
+            raise ValueError(f"{name} must be {np.dtype(dtype)}, however: {array.dtype}")
+    finite = np.isfinite(encoded.numeric)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(f"{theirs[0][column]} holds a value that is not finite, in row {row}")
     beyond = (encoded.categorical < 0) | (encoded.categorical >= np.array(sizes))
     if beyond.any():
         row, column = np.argwhere(beyond)[0]

@@ -126,9 +126,6 @@ def check_events(model: MaskedModel, encoded: EncodedEvents) -> None:
     """Raises ValueError if `model` cannot be trained on the events."""
     check_columns(model, encoded)
     check_enough(len(encoded.time))
-    for column, name in enumerate(encoded.numeric_names):
-        if not np.isfinite(encoded.numeric[:, column]).all():
-            raise ValueError(f"{name} holds a value that is not finite")
 
 
 def split_by_time(time: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

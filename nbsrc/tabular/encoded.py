@@ -12,10 +12,10 @@ class EncodedEvents:
     """Events as arrays. `time` is each event's own time (UTC, epoch milliseconds, 0 where unknown),
     not a feature.
 
-    It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the only
-    column of times. Shapes: numeric (rows, quantities) float32, finite; categorical (rows,
-    categories) int64, each column's values below its cardinality, 0 for missing and 1 for unseen
-    (or rare) values; time (rows,) int64.
+    It is `time`, `time_dt`, `start_time` or `end_time`; of events fitted without these, the column
+    whose name says that it is that, or the only one of times. Shapes: numeric (rows, quantities)
+    float32, finite; categorical (rows, categories) int64, each column's values below its
+    cardinality, 0 for missing and 1 for unseen (or rare) values; time (rows,) int64.
 
     numbers: for each category that stands for whole numbers, and of which nothing else is known,
     the number of each index (cardinality,), NaN for missing and unseen ones; None for the others,

@@ -18,6 +18,7 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from nbsrc.events.kinds import check_frame
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoded import MISSING, UNSEEN, EncodedEvents
 from nbsrc.tabular.expressions import (
@@ -284,6 +285,7 @@ def _numbers(category: Column) -> np.ndarray | None:
 
 
 def _refuse_nested(rows: pl.DataFrame) -> None:
+    check_frame(rows)
     for name, dtype in rows.schema.items():
         if dtype.is_nested():
             raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")

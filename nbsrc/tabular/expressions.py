@@ -65,7 +65,7 @@ def index(c: Column, dtype: pl.DataType) -> pl.Expr:
         bucket = pl.when(port >= 49152).then(last).when(port >= 1024).then(last - 1)
         return pl.coalesce(_number_index(port, c.values[:-2]), bucket).cast(pl.Int32)
     if dtype.is_signed_integer():
-        return _number_index(pl.col(c.column).cast(pl.Int64), c.values)
+        return _number_index(pl.col(c.column).cast(pl.Int64, strict=False), c.values)
     text = pl.col(c.column) if dtype == pl.String else as_text(c.column, dtype)
     none = max(c.values, default="") + "\0"  # not among the values: index 1 is for unseen ones
     return text.cast(pl.Enum(["", none, *c.values]), strict=False).to_physical().cast(pl.Int32)

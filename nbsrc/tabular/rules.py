@@ -23,6 +23,7 @@ OWN_TIME = re.compile(
 # How much of a day, or a week, moments must cover, that an hour or weekday without any is unusual.
 DAY, WEEK = 18 * HOUR, 6 * 24 * HOUR
 TOO_SHORT = "all within less than a day: no hour is unusual"
+EVENT_ID = "metadata.uid"
 FEW = 20  # values below which no share of distinct ones means anything
 DISTINCT = 0.5  # above this share of distinct values a text names single events
 DISTINCT_ID = 0.05  # the same, for UUIDs and hashes: a trace or session spans a few events
@@ -86,6 +87,8 @@ def judge(
         _choose_ports(column, series)
     elif not entity and (why := _names_events(counts["value"], present)):
         column.drop(why)
+    elif series.name == EVENT_ID:
+        column.drop("it names events, if not single ones")
     else:
         _choose_values(column, _by_frequency(counts), max_categories)
     return column
