@@ -192,7 +192,7 @@ class Scorer:
 
 def _reasons(rows: pl.DataFrame, columns: list[Column], chosen: np.ndarray) -> pl.Series:
     """A list of structs (field, value) for each row; chosen (rows, k) are places in `columns`."""
-    if rows.is_empty():
+    if not rows.height:
         return pl.Series(dtype=pl.List(pl.Struct({"field": pl.String, "value": pl.String})))
     flat = chosen.ravel()
     by_field = np.argsort(flat, kind="stable")
