@@ -109,11 +109,12 @@ def on_one_line(cell: re.Match) -> str:
 
 
 def mend_pages(out: Path) -> None:
-    """Three things that no setting reaches.
+    """Four things that no setting reaches.
 
     The theme's style sheet draws the same icons that its 1.5 MB script draws again; docutils gives
-    references ARIA roles that are deprecated, or that do not belong together; and a browser would
-    break a name such as ResNet-18 in a table's cell.
+    references ARIA roles that are deprecated, or that do not belong together; a solution's link to
+    its exercise begins with a space, which is underlined; and a browser would break a name such as
+    ResNet-18 in a table's cell.
     """
     for page in out.rglob("*.html"):
         html = page.read_text(encoding="utf-8")
@@ -125,6 +126,7 @@ def mend_pages(out: Path) -> None:
         mended = mended.replace(' role="doc-biblioentry"', "").replace(
             '<div role="list" class="citation-list">', "<div>"
         )
+        mended = re.sub(r"(Solution to)(<a [^>]*>) ", r"\1 \2", mended)
         mended = CELL.sub(on_one_line, mended)
         if mended != html:
             page.write_text(mended, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 from docutils import nodes
 from docutils.utils import new_document
 from exercises import from_one
@@ -12,14 +13,27 @@ APP = SimpleNamespace(builder=SimpleNamespace(format="html"))
 
 def test_a_name_with_a_number_is_not_broken_and_code_is_left_alone():
     document = new_document("page")
-    document += nodes.paragraph("", "", nodes.Text("ResNet-18 on CIFAR-10, pre-trained."))
+    text = "ResNet-18 on CIFAR-10, pre-trained by scikit-learn."
+    document += nodes.paragraph("", "", nodes.Text(text))
     document += nodes.paragraph("", "", nodes.literal("", "resnet-18"))
     keep_whole(APP, document, "page")
     whole = [
         node.astext() for node in document.findall(nodes.inline) if "nowrap" in node["classes"]
     ]
-    assert whole == ["ResNet-18", "CIFAR-10"]
-    assert document.astext().startswith("ResNet-18 on CIFAR-10, pre-trained.")
+    assert whole == ["ResNet-18", "CIFAR-10", "scikit-learn"]
+    assert document.astext().startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("code", "options"),
+    [("--budget", True), ("python -m nbsrc.tables", True), ("a-b", False), ("3 <- x", False)],
+)
+def test_code_with_options_is_marked_so_that_no_line_ends_after_a_dash(code, options):
+    document = new_document("page")
+    document += nodes.paragraph("", "", nodes.literal("", code))
+    keep_whole(APP, document, "page")
+    [literal] = document.findall(nodes.literal)
+    assert ("options" in literal["classes"]) == options
 
 
 def test_exercises_of_each_chapter_start_at_one():
