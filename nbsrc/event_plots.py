@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from nbsrc import palette
 from nbsrc.palette import INK
@@ -99,6 +99,7 @@ def plot_encoded(described: pl.DataFrame, raw: pl.Series, encoded: np.ndarray) -
     missing.yaxis.set_major_formatter(PercentFormatter(1))
     present = raw.is_not_null().to_numpy()
     before.hist(raw.drop_nulls(), bins=60, color=COLORS["ResNet"])
+    before.xaxis.set_major_formatter(EngFormatter())  # 5 G, not 0.5 and "1e10" in a corner
     before.set(
         yscale="log", xlabel=f"{raw.name}, as given", ylabel="events", title="A quantity, before"
     )
