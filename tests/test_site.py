@@ -183,10 +183,55 @@ def test_code_has_the_room_that_its_longest_line_needs(name, look_at):
         ".map(e => e.innerText)"
     )
     assert cut == []
-    widest = page.locator("article p:visible").evaluate_all(
+    widest = page.locator("article p:not(.admonition-title):visible").evaluate_all(
         "all => Math.max(...all.map(e => e.clientWidth / parseFloat(getComputedStyle(e).fontSize)))"
     )
     assert 40 < widest <= 45, "lines of text are too short, or too long, to read well"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_what_is_folded_has_room_when_it_is_opened(name, open_page, address):
+    page = open_page(f"{address}{name}.html")
+    page.evaluate(
+        """() => {
+          document.querySelectorAll("details").forEach(e => e.open = true)
+          const hidden = [...document.getElementsByClassName("toggle-hidden")]
+          hidden.forEach(e => e.classList.remove("toggle-hidden"))
+        }"""
+    )
+    room = page.locator("article pre, article .cell_output .output")
+    assert room.count() > 20
+    cut = room.evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText.slice(0, 80))"
+    )
+    assert cut == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_an_option_is_not_broken_after_its_dashes(name, open_page, address):
+    page = open_page(f"{address}{name}.html")
+    words = page.locator("article :is(p, li) code .pre").filter(has_text=re.compile("^-"))
+    for width in range(320, 400, 8):
+        page.set_viewport_size({"width": width, "height": 800})
+        broken = words.evaluate_all(
+            "all => all.filter(e => e.getClientRects().length > 1).map(e => e.textContent)"
+        )
+        assert broken == []
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_to_the_pages_before_and_after_are_whole_on_a_phone(name, look_at):
+    page = look_at(name, width=375)
+    words = page.locator(".prev-next-area p, .prev-next-area i")
+    assert words.count() >= 3
+    assert (
+        page.locator(".prev-next-area a").evaluate_all(
+            "all => all.filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+        )
+        == []
+    )
+    edges = words.evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
+    assert max(edges) <= 375
 
 
 @pytest.mark.parametrize("width", [375, 1280])
