@@ -197,7 +197,7 @@ def test_he_initialization_takes_the_decay_away(part1_printed):
 
 def test_a_scaled_skip_holds_the_level_or_lets_the_gradient_decay(part1_printed):
     found = re.findall(
-        r"skip times [\d.]+: first layer / last (.+), last layer at 64 layers / at 8 (.+)",
+        r"skip times [\d.]+: first layer / last = (.+), last layer at 64 layers / at 8 = (.+)",
         part1_printed,
     )
     tilts, levels = ([size_of(number) for number in column] for column in zip(*found, strict=True))
