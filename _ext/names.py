@@ -5,7 +5,7 @@ import re
 
 from docutils import nodes
 
-NAME = re.compile(r"\b([A-Za-z]+-\d+|FT-Transformer|scikit-learn)\b")
+NAME = re.compile(r"\b([A-Za-z]+-\d+|\d-grams?|FT-Transformer|scikit-learn)\b")
 OPTION = re.compile(r"(^|\s)-")
 AS_IT_IS = (nodes.FixedTextElement, nodes.literal, nodes.math, nodes.raw)
 

@@ -13,14 +13,14 @@ APP = SimpleNamespace(builder=SimpleNamespace(format="html"))
 
 def test_a_name_with_a_number_is_not_broken_and_code_is_left_alone():
     document = new_document("page")
-    text = "ResNet-18 on CIFAR-10, pre-trained by scikit-learn."
+    text = "ResNet-18 on CIFAR-10, 3-grams, pre-trained by scikit-learn."
     document += nodes.paragraph("", "", nodes.Text(text))
     document += nodes.paragraph("", "", nodes.literal("", "resnet-18"))
     keep_whole(APP, document, "page")
     whole = [
         node.astext() for node in document.findall(nodes.inline) if "nowrap" in node["classes"]
     ]
-    assert whole == ["ResNet-18", "CIFAR-10", "scikit-learn"]
+    assert whole == ["ResNet-18", "CIFAR-10", "3-grams", "scikit-learn"]
     assert document.astext().startswith(text)
 
 
