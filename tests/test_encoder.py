@@ -360,6 +360,19 @@ def test_of_several_times_the_one_whose_name_says_so_is_the_events_own(own, othe
     assert EventEncoder().fit_transform(near).time.tolist() == moments
 
 
+def test_of_several_times_named_so_the_one_least_often_missing_then_the_outermost_counts():
+    moments = [1_700_000_000_000 + i * 10**7 for i in range(30)]
+    later = [t + 10**8 for t in moments]
+    for own, other, values in (
+        ("b.timestamp", "a.timestamp", [None, *later[1:]]),
+        ("timestamp", "a.timestamp", later),
+        ("b.ts", "a.b.ts", later),
+        ("a.ts", "b.ts", later),
+    ):
+        rows = pl.DataFrame({other: values, own: moments})
+        assert EventEncoder().fit_transform(rows).time.tolist() == moments
+
+
 @pytest.mark.parametrize(
     ("days", "learned"),
     [(0.3, []), (1, ["hour_sin", "hour_cos"]), (5, ["hour_sin", "hour_cos"]), (7, "both")],
@@ -566,6 +579,11 @@ def test_bad_use_is_refused_with_a_reason(rows):
             ValueError, match=r"^column .user. is nested .*: flatten the events first$"
         ):
             refuse(nested)
+    for name in ("*", "^a$"):
+        with pytest.raises(ValueError, match=r"takes the column's name .* for a pattern"):
+            EventEncoder().fit(pl.DataFrame({name: ["a"]}))
+    for name in ("a*", "^a", "a$"):
+        assert EventEncoder().fit(pl.DataFrame({name: ["a"]})).columns_[0].column == name
     with pytest.raises(ValueError, match=r"^max_categories must be positive, however: 0$"):
         EventEncoder(max_categories=0).fit(rows)
     assert EventEncoder(max_categories=1).fit(rows[:9])
