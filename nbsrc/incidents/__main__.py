@@ -45,8 +45,8 @@ or a folder that stands for all files in it."""
 MORE = """\
 The Parquet file has one row for each alert, the rarest first, at most as many a day as --budget:
   alert    its rank, from 1                  start, end  of its events, UTC
-  score    -log of how many such alerts      rows        positions of its events among those that
-           a past day had                                could be read, from 0
+  score    minus the logarithm of how many   rows        positions of its events among those that
+           such alerts a past day had                    could be read, from 0
   entity   what it is about, such as user    uids        their metadata.uid
   value    who or which one                  kinds       what about them is unusual
                                              reason      the same in a sentence, with the numbers

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -38,6 +39,17 @@ PAST = 0.7  # share of a stream, by time, that is baseline
 CONTAMINATION = 0.015  # share of labelled events in the contaminated past, copies included
 PASTS = ("clean", "contaminated", "unforeseen")
 EVENTS, EPOCHS = 40_000, 4
+# fmt: off
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--seeds": {"type": int, "nargs": "+", "required": True, "metavar": "N",
+        "help": "of the streams; a file that is there is gone on with, by the seeds it lacks"},
+    "--pasts": {"nargs": "+", "choices": PASTS, "default": list(PASTS), "metavar": "PAST",
+        "help": f"{', '.join(PASTS)} (default: all)"},
+    "--epochs": {"type": int, "default": EPOCHS, "metavar": "N",
+        "help": "passes over the past, to learn single events; 0 counts only (default: %(default)s)"},
+    "--out": {"type": Path, "required": True, "metavar": "FILE", "help": "the JSON file"},
+}
+# fmt: on
 PIECE = 2500  # events that become a frame at once
 METHODS = ("single events", "single events, by entity", "rules", "windows", "events in context",
            "together, without rules", "together")  # fmt: skip
@@ -162,10 +174,8 @@ def _once(seed: int, past: str, *, events: int, epochs: int) -> Iterator[pl.Data
 def main(argv: list[str] | None = None) -> int:
     """The command; a file that is there is gone on with, by the seeds that it lacks."""
     parser = Parser(prog=PROG, description="Measure which incidents each method finds.")
-    parser.add_argument("--seeds", type=int, nargs="+", required=True, metavar="N")
-    parser.add_argument("--pasts", nargs="+", choices=PASTS, default=list(PASTS), metavar="PAST")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, metavar="N")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    for name, option in OPTIONS.items():
+        parser.add_argument(name, **option)
     args = parser.parse_args(argv)
 
     def work() -> None:

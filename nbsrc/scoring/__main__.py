@@ -53,7 +53,7 @@ What is read:
   Parquet      nested or flat, extension types, objects as JSON text; folders NAME=VALUE as columns
   compressed   gzip, zstd, bzip2, xz
 Names that begin with _ or . in a folder, and an Iceberg table's metadata, are left out. What is
-broken is rejected and told; the rest is scored.
+broken is rejected and reported; the rest is scored.
 
 examples:
   python -m nbsrc.scoring --baseline march/ --events april.jsonl.gz --out scores.parquet \\
@@ -67,8 +67,8 @@ as it was."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "--baseline": {"type": Path, "nargs": "+", "metavar": "PATH",
         "help": "past events, at least 40, mostly normal; of more than "
-                f"{LARGEST:,} every second (fourth, ...) is learned from; not needed if the model "
-                "is there"},
+                f"{LARGEST:,}, every second (fourth, ...) one is learned from; not needed if the "
+                "model is there"},
     "--events": {"type": Path, "nargs": "+", "metavar": "PATH", "required": True,
         "help": "new events, to be scored"},
     "--out": OUT,
