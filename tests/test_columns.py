@@ -110,6 +110,10 @@ def test_columns_of_the_schema(name, values, expected):
         ("unixTime", [1_704_067_200], None, ("time", "since 1970, named a time")),
         ("createdAt", [1_704_067_200_000.0], None, ("time", "since 1970, named a time")),
         ("answer_time", [0.5, 2.5], None, ("quantity", "numbers with a fraction")),
+        *(
+            ("x_at", [946_684_800.0 * unit], None, ("time", "since 1970, named a time"))
+            for unit in (1, 10**3, 10**6, 10**9)
+        ),
         ("x_at", [946_684_799.5], None, ("quantity", "numbers with a fraction")),
         ("x_at", [*range(10**9, 10**9 + 19), 1], None, ("category", "20 distinct whole numbers")),
         ("parts", [1_704_067_200.5], None, ("quantity", "numbers with a fraction")),
