@@ -160,8 +160,9 @@ def test_a_measure_is_known_by_a_word_of_its_name():
 
 def test_of_a_column_nothing_is_decided_at_first():
     assert Column("x", "port") == Column(
-        "x", "port", "kept", "", 0.0, None, present=False, log=False, center=0.0, scale=1.0
-    )
+        "x", "port", "kept", "", 0.0, None, present=False, hours=True, weekdays=True, log=False,
+        center=0.0, scale=1.0,
+    )  # fmt: skip
 
 
 def test_a_category_of_whole_numbers_alone_tells_its_numbers():

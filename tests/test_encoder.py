@@ -579,6 +579,8 @@ def test_bad_use_is_refused_with_a_reason(rows):
             ValueError, match=r"^column .user. is nested .*: flatten the events first$"
         ):
             refuse(nested)
+    with pytest.raises(TypeError, match=r"a Polars DataFrame, not builtins.dict"):
+        EventEncoder().fit({"a": [1]})
     for name in ("*", "^a$"):
         with pytest.raises(ValueError, match=r"takes the column's name .* for a pattern"):
             EventEncoder().fit(pl.DataFrame({name: ["a"]}))
