@@ -46,7 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--pasts": {"nargs": "+", "choices": PASTS, "default": list(PASTS), "metavar": "PAST",
         "help": f"{', '.join(PASTS)} (default: all)"},
     "--epochs": {"type": int, "default": EPOCHS, "metavar": "N",
-        "help": "passes over the past, to learn single events; 0 counts only (default: %(default)s)"},
+        "help": "passes over the past, to learn single events; 0 counts only "
+        "(default: %(default)s)"},
     "--out": {"type": Path, "required": True, "metavar": "FILE", "help": "the JSON file"},
 }
 # fmt: on
