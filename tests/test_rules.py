@@ -135,7 +135,7 @@ def test_up_to_32_values_are_all_kept_and_of_more_those_that_come_twice():
     assert few.reason == "schema: username_t"
     many = fit([*names, "u07", "u05"], "user.name")
     assert many.values == ["u05", "u07"]
-    assert many.reason == "schema: username_t; 31 rare values share index 1"
+    assert many.reason == "schema: username_t; rare values share index 1 (31)"
     none = fit(names, "user.name")
     assert (none.kept, none.reason) == (False, "schema: username_t; no value comes twice")
 
@@ -170,7 +170,13 @@ def test_ports_have_an_index_if_they_are_well_known_or_frequent():
     ports = [1023, 1024, 1024, 1024, 1024, *[1025] * 5, 65535]
     column = fit(ports, "src_endpoint.port")
     assert column.values == ["1025", "1023", "1024-49151", "49152-65535"]
-    assert column.reason == "schema: port_t; 2 ports are known by their range"
+    assert column.reason == "schema: port_t; rare ports are known by their range (2)"
+    assert fit([443, 80], "src_endpoint.port").reason == "schema: port_t"
+
+
+def test_where_all_values_are_frequent_no_rare_ones_are_told():
+    reason = fit([f"v{i}" for i in range(40)] * 2, "user.name").reason
+    assert reason == "schema: username_t"
 
 
 @pytest.mark.parametrize(("rows", "own"), [(6000, ["80", "8001"]), (6001, ["80"])])

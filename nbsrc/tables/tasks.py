@@ -72,7 +72,7 @@ def public(name: str, *, seed: int) -> Task:
 def next_activity(*, seed: int, events: int = EVENTS) -> Task:
     """What will this person do next? `next_activity_of` a stream simulated with `seed`."""
     simulated, _ = simulate_events(events, seed=seed)
-    frame = pl.DataFrame(simulated, infer_schema_length=None, strict=False)
+    frame = pl.DataFrame(simulated, infer_schema_length=None)
     return next_activity_of(flatten(frame).sort("time"))
 
 

@@ -117,7 +117,8 @@ def _choose_values(column: Column, counts: pl.DataFrame, max_categories: int) ->
     frequent = counts.filter(pl.col("count") > 1).head(max_categories)
     if frequent.height:
         column.values = frequent["value"].to_list()
-        column.reason += f"; {counts.height - frequent.height} rare values share index 1"
+        if rare := counts.height - frequent.height:
+            column.reason += f"; rare values share index 1 ({rare})"
     else:
         column.drop("no value comes twice")
 
@@ -128,7 +129,8 @@ def _choose_ports(column: Column, series: pl.Series) -> None:
     often = max(5, 0.001 * len(series))
     own = counts.filter((pl.col("value").cast(pl.Int64) < 1024) | (pl.col("count") >= often))
     column.values = [*own["value"], *PORT_BUCKETS]
-    column.reason += f"; {counts.height - own.height} ports are known by their range"
+    if rare := counts.height - own.height:
+        column.reason += f"; rare ports are known by their range ({rare})"
 
 
 def _scale(column: Column, series: pl.Series) -> None:
