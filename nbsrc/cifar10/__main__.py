@@ -97,7 +97,8 @@ def _train(args: argparse.Namespace, command: str, together: Team) -> None:
 
     device, leads = together.device, together.rank == 0
     torch.manual_seed(args.seed)
-    model = MODELS[args.model]().to(device)
+    # channels last: the order in which convolutions are faster, on CPUs as on CUDA
+    model = MODELS[args.model]().to(device).to(memory_format=torch.channels_last)
     optimizer = sgd(
         model, lr=LR, momentum=MOMENTUM, weight_decay=how.weight_decay, nesterov=how.nesterov
     )
