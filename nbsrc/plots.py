@@ -152,15 +152,14 @@ def page_note(started: float, *, device: torch.device, seed: int) -> str:
     )
 
 
-def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str) -> None:
+def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str, **line: Any) -> None:
     """The mean over seeds as a line in the colour of ``name``, the range from least to greatest as
-    a band."""
+    a band; ``line`` sets more of the line, as for Matplotlib's ``plot``."""
     spread = (
         table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
     )
-    ax.plot(
-        spread[x], spread[y], color=COLORS[name], marker=MARKERS[name], markersize=4, label=name
-    )
+    line = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 4, "label": name} | line
+    ax.plot(spread[x], spread[y], **line)
     ax.fill_between(
         spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nbsrc.palette import INK
 from nbsrc.panels import side_by_side
@@ -54,21 +54,19 @@ def plot_comparison(tables: Mapping[str, pl.DataFrame]) -> None:
 
 
 def plot_photographs(table: pl.DataFrame) -> None:
-    """Training and test error of plain and residual nets after each epoch, from
-    `nbsrc.cifar10.curves.curves`: models `plain20`, `resnet56` and the like."""
+    """Training and test error of plain and residual nets after each epoch, mean and range over
+    seeds, from `nbsrc.cifar10.curves.curves`: models `plain20`, `resnet56` and the like."""
     axes = side_by_side(2)
-    for (model,), own in table.sort("epoch").group_by("model", maintain_order=True):
-        kind = "plain" if str(model).startswith("plain") else "residual"
-        layers = str(model).lstrip("abcdefghijklmnopqrstuvwxyz")
-        for ax, part in zip(axes, ("train", "test"), strict=True):
-            ax.plot(
-                own["epoch"], own[f"{part}_error"], color=COLORS[kind], marker=MARKERS[kind],
-                markersize=5, linestyle="--" if int(layers) > 20 else "-",
-                label=f"{kind}, {layers} layers",
+    for ax, part in zip(axes, ("train", "test"), strict=True):
+        for (model,), own in table.group_by("model", maintain_order=True):
+            kind = "plain" if str(model).startswith("plain") else "residual"
+            layers = int(str(model).lstrip("abcdefghijklmnopqrstuvwxyz"))
+            mean_and_range(
+                ax, own, "epoch", f"{part}_error", kind,
+                label=f"{kind}, {layers} layers", linestyle="--" if layers > 20 else "-",
             )  # fmt: skip
-    epochs = table["epoch"].unique().sort()
-    for ax, part in zip(axes, ("Training", "Test"), strict=True):
-        ax.set(title=f"{part} photographs", xlabel="epoch", ylabel="error (share of photographs)")
-        ax.set(xticks=epochs, xlim=(0.7, epochs.max() + 0.3), ylim=(0, 1))  # type: ignore[operator]
+        title = {"train": "Training photographs", "test": "Test photographs"}[part]
+        ax.set(title=title, xlabel="epoch", ylabel="error (share of photographs)", ylim=(0, 1))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].legend(fontsize=8)

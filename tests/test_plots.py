@@ -44,8 +44,18 @@ HISTORY = [
 ]
 PHOTOGRAPHS = pl.DataFrame(
     [
-        {"model": model, "epoch": epoch, "train_error": error / epoch, "test_error": error}
-        for model, epochs, error in (("plain20", 2, 0.6), ("resnet56", 1, 0.8))
+        {
+            "model": model,
+            "seed": seed,
+            "epoch": epoch,
+            "train_error": error / epoch,
+            "test_error": error,
+        }
+        for model, seed, epochs, error in (
+            ("plain20", 0, 2, 0.6),
+            ("plain20", 1, 2, 0.4),
+            ("resnet56", 0, 1, 0.8),
+        )
         for epoch in range(1, epochs + 1)
     ]
 )
@@ -259,13 +269,15 @@ def test_the_page_note_names_device_versions_and_seed():
     assert "CPU" in note and torch.__version__ in note and "seed 7" in note
 
 
-def test_photographs_show_each_net_as_far_as_it_got():
+def test_photographs_show_each_net_as_far_as_it_got_with_the_range_over_seeds():
     stored_plots.plot_photographs(PHOTOGRAPHS)
     training, test = plt.gcf().axes
-    for ax, part in ((training, "train_error"), (test, "test_error")):
+    for ax, means, band in ((training, [0.5, 0.25], (0.2, 0.6)), (test, [0.5, 0.5], (0.4, 0.6))):
         plain, residual = ax.lines
         assert plain.get_label() == "plain, 20 layers" and list(plain.get_xdata()) == [1, 2]
         assert residual.get_label() == "residual, 56 layers" and list(residual.get_xdata()) == [1]
-        assert list(plain.get_ydata()) == PHOTOGRAPHS.filter(model="plain20")[part].to_list()
+        assert list(plain.get_ydata()) == pytest.approx(means)
+        heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+        assert (heights.min(), heights.max()) == pytest.approx(band)
         assert plain.get_color() != residual.get_color()
         assert plain.get_linestyle() != residual.get_linestyle()

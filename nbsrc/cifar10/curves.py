@@ -16,18 +16,18 @@ from nbsrc.support.command import Parser, run
 from nbsrc.support.results import provenance, write_result
 
 PROG = "python -m nbsrc.cifar10.curves"
-SHARED = ("data", "epochs", "seed")  # what runs must have in common to be compared
+SHARED = ("data", "epochs")  # what runs must have in common to be compared
 
 
 def curves(folders: Sequence[Path]) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The epochs of runs that `python -m nbsrc.cifar10` has written, and what made them.
 
-    Returns one row a finished epoch: model, epoch, train_loss (nats), train_error, test_loss,
-    test_error (shares of images, 0 to 1) and seconds; and data, epochs and seed of all runs, with
+    Returns one row a finished epoch: model, seed, epoch, train_loss (nats), train_error, test_loss,
+    test_error (shares of images, 0 to 1) and seconds; and data and epochs of all runs, with
     command, date, hardware and versions of each. A run without a finished epoch has no row.
 
-    Raises FileNotFoundError if a folder holds no run, ValueError if runs differ in data, planned
-    epochs or seed, two are of one model, or no run has an epoch."""
+    Raises FileNotFoundError if a folder holds no run, ValueError if runs differ in data or planned
+    epochs, two are of one model and seed, or no run has an epoch."""
     rows: list[pl.DataFrame] = []
     about: dict[str, Any] = {}
     runs: dict[str, Any] = {}
@@ -36,18 +36,23 @@ def curves(folders: Sequence[Path]) -> tuple[pl.DataFrame, dict[str, Any]]:
         if not path.is_file():
             raise FileNotFoundError(f"no run in {folder}: it has no run.json")
         record = json.loads(path.read_text(encoding="utf-8"))
-        settings, model = record["settings"], record["settings"]["model"]
-        for name in SHARED:
-            if about.setdefault(name, settings[name]) != settings[name]:
-                raise ValueError(f"{folder} has {name} {settings[name]!r}, not {about[name]!r}")
-        if model in runs:
-            raise ValueError(f"{folder} is the second run of {model}")
-        runs[model] = record["sessions"]
+        settings = record["settings"]
+        model, seed = settings["model"], settings["seed"]
+        name = f"{model}, seed {seed}"
+        for shared in SHARED:
+            if about.setdefault(shared, settings[shared]) != settings[shared]:
+                raise ValueError(
+                    f"{folder} has {shared} {settings[shared]!r}, not {about[shared]!r}"
+                )
+        if name in runs:
+            raise ValueError(f"{folder} is the second run of {name}")
+        runs[name] = record["sessions"]
         if (folder / "log.csv").is_file():
             log = pl.read_csv(folder / "log.csv")
             rows.append(
                 log.select(
                     pl.lit(model).alias("model"),
+                    pl.lit(seed).alias("seed"),
                     "epoch",
                     pl.col("train_loss").round(4),
                     (1 - pl.col("train_accuracy")).round(4).alias("train_error"),
@@ -77,9 +82,10 @@ def _write(args: argparse.Namespace) -> None:
     command = f"{PROG} {' '.join(map(str, args.runs))} --out {args.out}"
     collected = provenance(command, torch.device("cpu"), ["polars"])
     write_result(args.out, rows, {**collected, **about, "seconds": round(rows["seconds"].sum())})
-    for model in about["runs"]:
-        done = rows.filter(model=model).height
-        print(f"{model}: {done} of {about['epochs']} epochs")
+    for name in about["runs"]:
+        model, seed = name.split(", seed ")
+        done = rows.filter(model=model, seed=int(seed)).height
+        print(f"{name}: {done} of {about['epochs']} epochs")
 
 
 if __name__ == "__main__":
