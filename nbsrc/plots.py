@@ -158,8 +158,8 @@ def mean_and_range(ax: Axes, table: pl.DataFrame, x: str, y: str, name: str, **l
     spread = (
         table.group_by(x).agg(pl.mean(y), pl.min(y).alias("low"), pl.max(y).alias("high")).sort(x)
     )
-    line = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 4, "label": name} | line
-    ax.plot(spread[x], spread[y], **line)
+    style: dict[str, Any] = {"color": COLORS[name], "marker": MARKERS[name], "markersize": 4}
+    ax.plot(spread[x], spread[y], **{**style, "label": name, **line})
     ax.fill_between(
         spread[x], spread["low"], spread["high"], color=COLORS[name], alpha=0.2, linewidth=0
     )
