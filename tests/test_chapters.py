@@ -144,21 +144,21 @@ def test_a_residual_net_survives_what_breaks_a_plain_one(part1):
     assert part1["swapped_2"] < 10 and part1["swapped_3"] < 10
 
 
-def test_on_photographs_the_skip_takes_much_of_the_degradation_away_and_not_all(part1):
-    plain, residual = (
-        [part1[f"photo_{kind}{depth}"] for depth in (20, 56)] for kind in ("plain", "resnet")
-    )
-    assert (
-        residual[0] < plain[0] < residual[1] < plain[1] - 10
-    )  # the figure's order; "much of that"
+def test_on_photographs_the_skip_helps_at_either_depth_and_does_not_close_the_gap(part1):
+    gaps = [part1[f"photo_gap_{kind}"] for kind in ("plain", "resnet")]
+    assert 0.75 * gaps[0] < gaps[1] < gaps[0]  # "nearly as many"
     rows, about = read_result(ROOT / "results" / "cifar10-photographs.json")
     last = rows.filter(epoch=about["epochs"])
     assert last.select("model", "seed").n_unique() == len(last) == 8  # "two seeds", all finished
     ends = {name: own["train_error"] for (name,), own in last.group_by("model")}
-    assert ends["resnet20"].max() < ends["plain20"].min()
-    assert ends["plain20"].max() < ends["resnet56"].min()
-    assert ends["resnet56"].max() < ends["plain56"].min()
-    assert part1["photo_steps"] < 64_000 / 40  # "so early"
+    for lower, higher in (
+        ("resnet20", "plain20"),
+        ("plain20", "resnet56"),
+        ("resnet56", "plain56"),
+    ):
+        assert ends[lower].max() < ends[higher].min()  # the order that the figure's alt text tells
+    spread = {name: own.max() - own.min() for name, own in ends.items()}
+    assert max(spread, key=spread.get) == "resnet56"  # "differ most"
 
 
 def test_half_of_the_gradients_pass_the_last_relu(part1):
