@@ -209,6 +209,7 @@ def test_a_failing_cell_fails_the_build_and_is_named(book):
     assert "Traceback" not in result.stdout
 
 
+@pytest.mark.long
 def test_a_cell_that_takes_the_kernel_down_is_named_with_how_it_ended(caplog, tmp_path):
     def notebook_of(*sources):
         metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}

@@ -12,6 +12,7 @@ from nbsrc.resnet import cifar_resnet
 from nbsrc.training import evaluate, fit
 
 
+@pytest.mark.long
 def test_equal_seeds_give_equal_tables_with_any_number_of_workers(monkeypatch):
     arguments = {"depths": (8,), "seeds": (1, 0), "epochs": 1, "device": "cpu"}
     parallel = depth_experiment(**arguments)
