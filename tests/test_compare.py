@@ -85,7 +85,7 @@ def test_simulated_events_are_flattened_in_pieces_and_keep_their_scenarios(monke
     made[390]["more"], made[395]["more"] = 1, "two"  # late in their piece, and of two types
     labels = pl.DataFrame({"uid": ["1", "499"], "scenario": ["slow", "fast"]})
     monkeypatch.setattr(experiment, "simulate_events", lambda n, seed: (made[:n], labels))
-    monkeypatch.setattr(experiment, "PIECE", 200)
+    monkeypatch.setattr("nbsrc.events.flatten.PIECE", 200)
     rows, scenario = experiment._simulated(500, 0)
     assert scenario.tolist() == ["", "slow", *[""] * 497, "fast"]
     assert rows["metadata.uid"].to_list() == [f"{i}" for i in range(500)]

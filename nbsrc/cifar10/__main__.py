@@ -18,7 +18,7 @@ from nbsrc.cifar10.data import crop_and_flip, describe, load_cifar10, normalize
 from nbsrc.cifar10.distributed import Team, first_speaks, team
 from nbsrc.cifar10.recipes import BATCH_SIZE, LR, MODELS, MOMENTUM, recipe
 from nbsrc.cifar10.run import CHECKPOINT, Run, restore, session
-from nbsrc.support.command import Parser, run
+from nbsrc.support.command import parser, run
 from nbsrc.training import sgd, train_epochs
 
 PROG = "python -m nbsrc.cifar10"
@@ -41,14 +41,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        prog=PROG,
-        description="Train a residual network on CIFAR-10, on CUDA where there is a device, else "
-        "on the CPU.",
-    )
-    for name, option in OPTIONS.items():
-        parser.add_argument(name, **option)
-    args = parser.parse_args(argv)
+    about = """\
+Train a residual network on CIFAR-10, on CUDA where there is a device, else on
+the CPU."""
+    args = parser(PROG, about, "", OPTIONS).parse_args(argv)
     args.out = args.out or Path("runs") / f"cifar10-{args.model}"
     return args
 

@@ -83,8 +83,7 @@ def _write(args: argparse.Namespace) -> None:
     collected = provenance(command, torch.device("cpu"), ["polars"])
     write_result(args.out, rows, {**collected, **about, "seconds": round(rows["seconds"].sum())})
     for name in about["runs"]:
-        model, seed = name.split(", seed ")
-        done = rows.filter(model=model, seed=int(seed)).height
+        done = rows.filter(pl.format("{}, seed {}", "model", "seed") == name).height
         print(f"{name}: {done} of {about['epochs']} epochs")
 
 

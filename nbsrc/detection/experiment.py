@@ -9,14 +9,13 @@ import polars as pl
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nbsrc.detection.base import FALSE_ALARMS, threshold
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flatten_objects
 from nbsrc.simulation.stream import simulate_events
 from nbsrc.tabular.encoded import EncodedEvents
 from nbsrc.tabular.encoder import EventEncoder
 
 PAST = 0.7  # share of a stream, by time, that is baseline
 CONTAMINATION = 0.015  # share of labelled events in the contaminated baseline, copies included
-PIECE = 2500  # events that become a frame at once
 
 
 def stream(
@@ -45,12 +44,7 @@ def _simulated(events: int, seed: int) -> tuple[pl.DataFrame, np.ndarray]:
     simulated, labels = simulate_events(events, seed=seed)
     names = dict(zip(labels["uid"], labels["scenario"], strict=True))
     scenario = np.array([names.get(event["metadata"]["uid"], "") for event in simulated])
-    frames = []
-    while simulated:  # all objects and their frame at once are a quarter gigabyte more
-        piece = pl.DataFrame(simulated[:PIECE], infer_schema_length=None)
-        frames.append(flatten(piece))
-        del simulated[:PIECE]
-    return pl.concat(frames, how="diagonal_relaxed", rechunk=True), scenario
+    return flatten_objects(simulated), scenario
 
 
 def evaluate(

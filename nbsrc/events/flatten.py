@@ -11,6 +11,7 @@ from nbsrc.events.kinds import (
     check_frame,
     column,
     dtype_of,
+    is_pattern,
     kind_of,
     merge,
     no_maps,
@@ -22,6 +23,7 @@ from nbsrc.events.schema import dotted
 from nbsrc.events.text import as_text
 
 LEFT_OUT = ("unmapped", "raw_data", "observables", "enrichments")
+PIECE = 2500  # objects that become a frame at once
 
 
 def flatten(events: pl.DataFrame, *, exclude: tuple[str, ...] = LEFT_OUT) -> pl.DataFrame:
@@ -56,7 +58,8 @@ def flattened(
     leaves = [leaf for s in events for leaf in _leaves(s.name, s, s.dtype, exclude)]
     for path, leaf, text in _held(leaves, exclude):
         first, dot, rest = path.partition(".")
-        name = _no_pattern(dotted(first) + dot + rest)
+        name = dotted(first) + dot + rest
+        name = f"'{name}'" if is_pattern(name) else name
         if text or name != path:
             written[name] = f"JSON in {text}" if text else path
         columns[name] = _coalesce(columns[name], leaf) if name in columns else leaf
@@ -64,10 +67,14 @@ def flattened(
     return rows.rechunk(), written  # for what comes next
 
 
-def _no_pattern(name: str) -> str:
-    """The name, in quotes where Polars would take it for a pattern of names: * and ^...$."""
-    pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
-    return f"'{name}'" if pattern else name
+def flatten_objects(events: list[dict[str, Any]]) -> pl.DataFrame:
+    """`flatten` for events as objects, which are taken out of the list, a piece at once: all of
+    them and their frame together need much more memory."""
+    frames = []
+    while events:
+        frames.append(flatten(pl.DataFrame(events[:PIECE], infer_schema_length=None)))
+        del events[:PIECE]
+    return pl.concat(frames, how="diagonal_relaxed", rechunk=True)
 
 
 def _leaves(

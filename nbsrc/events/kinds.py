@@ -193,6 +193,11 @@ def table(columns: list[pl.Series], height: int) -> pl.DataFrame:
     return frame
 
 
+def is_pattern(name: str) -> bool:
+    """Whether Polars takes the name of a column for a pattern of names: * and ^...$."""
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 def check_frame(given: Any) -> None:
     """Raise TypeError if it is no Polars frame."""
     if not isinstance(given, pl.DataFrame):

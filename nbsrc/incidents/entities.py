@@ -13,6 +13,7 @@ import polars as pl
 from nbsrc.events.schema import schema_type
 from nbsrc.events.text import as_text
 from nbsrc.incidents.fields import rule_fields
+from nbsrc.scoring.usual import USERS_ELSEWHERE
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.rules import names_events
 from nbsrc.tabular.values import as_number
@@ -21,9 +22,7 @@ from nbsrc.tabular.values import as_number
 ROLES = {
     "user": (
         r"actor\.user\.name", r"user\.name", r"actor\.user\.uid", r"user\.uid",
-        r"(.*[._])?user(_?name)?", r"(.*[._])?(target_?user_?name|user_?principal_?name)",
-        r"(.*[._])?(subject_?user_?name|principal_?email)", r"actor\.(alternate_?id|email|login)",
-        r"(.*[._])?(user_?id|account(_?name)?|login)",
+        r"(.*[._])?user(_?name)?", *USERS_ELSEWHERE, r"(.*[._])?(user_?id|account(_?name)?|login)",
     ),
     "host": (
         r"device\.hostname", r"src_endpoint\.hostname",

@@ -20,7 +20,7 @@ import torch
 from nbsrc.detection.base import Ranker, held_out
 from nbsrc.detection.baselines import Rarity
 from nbsrc.detection.surprise import SurpriseDetector
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flatten_objects
 from nbsrc.incidents.alerts import deduplicated
 from nbsrc.incidents.entities import Entities
 from nbsrc.incidents.finder import IncidentFinder, as_if_unseen, singles, with_scores
@@ -29,7 +29,7 @@ from nbsrc.selfsupervised.model import masked_model
 from nbsrc.selfsupervised.pretraining import pretrain
 from nbsrc.simulation.stream import SCENARIOS, simulate_events
 from nbsrc.simulation.unforeseen import UNFORESEEN
-from nbsrc.support.command import Parser, run
+from nbsrc.support.command import parser, run
 from nbsrc.support.results import provenance, read_result, write_result
 from nbsrc.tabular.encoder import EventEncoder
 from nbsrc.training import one_thread
@@ -51,9 +51,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--out": {"type": Path, "required": True, "metavar": "FILE", "help": "the JSON file"},
 }
 # fmt: on
-PIECE = 2500  # events that become a frame at once
-METHODS = ("single events", "single events, by entity", "rules", "windows", "events in context",
-           "together, without rules", "together")  # fmt: skip
+METHODS = (
+    "single events",
+    "single events, by entity",
+    "rules",
+    "windows",
+    "events in context",
+    "together, without rules",
+    "together",
+)  # fmt: skip
 
 
 def stream(
@@ -67,12 +73,7 @@ def stream(
     look-alikes."""
     scenarios = (*SCENARIOS, *UNFORESEEN) if past == "unforeseen" else SCENARIOS
     simulated, labels = simulate_events(events, seed=seed, scenarios=scenarios)
-    frames = []
-    while simulated:  # all objects and their frame at once are a quarter gigabyte more
-        piece = pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False)
-        frames.append(flatten(piece))
-        del simulated[:PIECE]
-    rows = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
+    rows = flatten_objects(simulated)
     cut = int(PAST * rows.height)
     before, new = rows[:cut], rows[cut:]
     wrong = before["metadata.uid"].is_in(labels["uid"].implode())
@@ -174,10 +175,7 @@ def _once(seed: int, past: str, *, events: int, epochs: int) -> Iterator[pl.Data
 
 def main(argv: list[str] | None = None) -> int:
     """The command; a file that is there is gone on with, by the seeds that it lacks."""
-    parser = Parser(prog=PROG, description="Measure which incidents each method finds.")
-    for name, option in OPTIONS.items():
-        parser.add_argument(name, **option)
-    args = parser.parse_args(argv)
+    args = parser(PROG, "Measure which incidents each method finds.", "", OPTIONS).parse_args(argv)
 
     def work() -> None:
         rows, seconds = [], 0.0

@@ -14,15 +14,19 @@ from nbsrc.support.tensors import read_tensors, write_tensors
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.expressions import value
 
+# Where other logs than OCSF's have the user: Windows', Azure's, Google Cloud's and Okta's.
+USERS_ELSEWHERE = (
+    r"(.*[._])?(target_?user_?name|user_?principal_?name)",
+    r"(.*[._])?(subject_?user_?name|principal_?email)",
+    r"actor\.(alternate_?id|email|login)",
+)
 # An event's user is in the first of the columns with such a name that it has; OCSF's names first.
 KINDS = {
     "user": (
         r"actor\.user\.(name|uid)",
         r"user\.(name|uid)",
         r"(.*[._])?user(_?name|_?id)?",
-        r"(.*[._])?(target_?user_?name|user_?principal_?name)",
-        r"(.*[._])?(subject_?user_?name|principal_?email)",
-        r"actor\.(alternate_?id|email|login)",
+        *USERS_ELSEWHERE,
     ),
     "host": (
         r"device\.(hostname|ip)",

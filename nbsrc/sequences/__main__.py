@@ -16,7 +16,7 @@ from nbsrc.sequences.hdfs import load_hdfs
 from nbsrc.sequences.real import trace_experiment
 from nbsrc.sequences.simulated import sequence_experiment
 from nbsrc.sequences.zeek import load_zeek, regularity
-from nbsrc.support.command import Parser, run
+from nbsrc.support.command import parser, run
 from nbsrc.support.results import provenance, write_result
 
 PROG = "python -m nbsrc.sequences"
@@ -84,19 +84,15 @@ EXPERIMENTS: dict[str, Callable[[argparse.Namespace], tuple[pl.DataFrame, str]]]
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
-    parser = Parser(
-        prog=PROG,
-        description="Run an experiment on sequences and store its result with what made it.",
-    )
-    parser.add_argument(
+    about = "Run an experiment on sequences and store its result with what made it."
+    made = parser(PROG, about, "", OPTIONS)
+    made.add_argument(
         "experiment",
         choices=EXPERIMENTS,
         help="adfa, hdfs: every method on recorded traces; zeek: beats in recorded connections;"
         " simulated: incidents that each method finds; depth: plain and residual stacks over time",
     )
-    for name, option in OPTIONS.items():
-        parser.add_argument(name, **option)
-    args = parser.parse_args(argv)
+    args = made.parse_args(argv)
     given = sys.argv[1:] if argv is None else argv
     # The reader's own folder says nothing about the result.
     command = shlex.join([*PROG.split(), *given]).replace(shlex.quote(str(args.data)), "DIR")

@@ -10,7 +10,7 @@ import polars as pl
 import torch
 
 from nbsrc.detection.baselines import Rarity
-from nbsrc.events.flatten import flatten
+from nbsrc.events.flatten import flatten_objects
 from nbsrc.incidents.alerts import ALERTS, alerts_from_scores, deduplicated, ranked
 from nbsrc.incidents.measure import found, incidents_of, judged
 from nbsrc.selfsupervised.batches import for_batches
@@ -30,7 +30,6 @@ PAST = 0.7  # share of a stream, by time, that is learned from
 GRAM = 3  # events of the n-grams
 HOUR = 3_600_000  # milliseconds
 BUDGETS = (5, 10, 20)
-PIECE = 2500  # events that become a frame at once
 USER = "actor.user.name", "user.name"
 HOST = "src_endpoint.ip", "device.ip"
 
@@ -56,13 +55,7 @@ def simulated_stream(events: int, *, seed: int) -> Stream:
 
     Entities are the user and the address that an event came from."""
     simulated, labels = simulate_events(events, seed=seed)
-    frames = []
-    while simulated:
-        frames.append(
-            flatten(pl.DataFrame(simulated[:PIECE], infer_schema_length=None, strict=False))
-        )
-        del simulated[:PIECE]
-    rows = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
+    rows = flatten_objects(simulated)
     own = rows["metadata.uid"].is_in(labels["uid"].implode()).to_numpy()
     kept = ~own | (np.arange(rows.height) >= int(PAST * rows.height))
     cut = int(kept[: int(PAST * rows.height)].sum())

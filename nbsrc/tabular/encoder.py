@@ -18,7 +18,7 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from nbsrc.events.kinds import check_frame
+from nbsrc.events.kinds import check_frame, is_pattern
 from nbsrc.tabular.columns import Column
 from nbsrc.tabular.encoded import MISSING, UNSEEN, EncodedEvents
 from nbsrc.tabular.expressions import (
@@ -289,5 +289,5 @@ def _refuse_nested(rows: pl.DataFrame) -> None:
     for name, dtype in rows.schema.items():
         if dtype.is_nested():
             raise ValueError(f"column {name!r} is nested ({dtype}): flatten the events first")
-        if name == "*" or (name.startswith("^") and name.endswith("$")):
+        if is_pattern(name):
             raise ValueError(f"Polars takes the column's name {name!r} for a pattern: rename it")

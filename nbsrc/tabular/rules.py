@@ -22,7 +22,6 @@ OWN_TIME = re.compile(
 )
 # How much of a day, or a week, moments must cover, that an hour or weekday without any is unusual.
 DAY, WEEK = 18 * HOUR, 6 * 24 * HOUR
-TOO_SHORT = "all within less than a day: no hour is unusual"
 EVENT_ID = "metadata.uid"
 FEW = 20  # values below which no share of distinct ones means anything
 DISTINCT = 0.5  # above this share of distinct values a text names single events
@@ -186,7 +185,7 @@ def is_own(c: Column) -> bool:
 
 def has_moments(c: Column) -> bool:
     """Whether a column of times is kept, or was but for `tell_cycles`."""
-    return c.kept or c.reason.endswith(TOO_SHORT)
+    return c.kept or not c.hours
 
 
 def tell_cycles(rows: pl.DataFrame, columns: list[Column]) -> None:
@@ -201,7 +200,7 @@ def tell_cycles(rows: pl.DataFrame, columns: list[Column]) -> None:
         span = _quantile(moments, 0.99) - _quantile(moments, 0.01)
         c.hours, c.weekdays = span >= DAY, span >= WEEK
         if not c.hours:
-            c.drop(TOO_SHORT)
+            c.drop("all within less than a day: no hour is unusual")
         elif not c.weekdays:
             c.reason += "; within less than a week: no weekday is unusual"
 
